@@ -1,0 +1,19 @@
+//! The ground floor: what every other room may use, and what uses none of them.
+
+pub mod backoff;
+pub mod chance;
+pub mod drops;
+pub mod frame;
+pub mod id;
+pub mod lanes;
+pub mod limits;
+pub mod map;
+pub mod replay;
+pub mod time;
+
+pub use chance::Chance;
+pub use drops::{DropReason, Drops};
+pub use id::{Address, BootEpoch, Hashname, LinkId, Priority};
+pub use limits::Limits;
+pub use map::{Keyed, Map};
+pub use time::{Instant, Wall};

@@ -1,0 +1,9 @@
+//! Every byte format (PROTOCOL §3 to §7): checked views for reading, emitters into given room
+//! for writing. Knows no keys, no states and no time.
+
+pub mod announce;
+pub mod link;
+pub mod package;
+pub mod packet;
+pub mod sealed;
+pub mod stream;
