@@ -8,12 +8,16 @@ pub mod id;
 pub mod lanes;
 pub mod limits;
 pub mod map;
+pub mod rate;
 pub mod replay;
 pub mod time;
 
 pub use chance::Chance;
 pub use drops::{DropReason, Drops};
+pub use frame::{Frame, FramePool};
 pub use id::{Address, BootEpoch, Hashname, LinkId, Priority};
+pub use lanes::{Lane, LaneBounds, Lanes};
 pub use limits::Limits;
 pub use map::{Keyed, Map};
+pub use rate::RateTable;
 pub use time::{Instant, Wall};
