@@ -111,6 +111,22 @@ impl fmt::Debug for Address {
     }
 }
 
+/// A line as its receiver named it: opaque and unguessable outside, and inside one AES block away
+/// from shard and slot (see `crypto::line_id`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LineId(pub [u8; 16]);
+
+impl LineId {
+    /// Length in bytes.
+    pub const LEN: usize = 16;
+}
+
+impl fmt::Debug for LineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
 /// One adjacency of the mesh within this process; never on the wire, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub u32);
