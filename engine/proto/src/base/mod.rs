@@ -11,6 +11,7 @@ pub mod map;
 pub mod rate;
 pub mod replay;
 pub mod time;
+pub mod timers;
 
 pub use chance::Chance;
 pub use drops::{DropReason, Drops};
@@ -21,3 +22,4 @@ pub use limits::Limits;
 pub use map::{Keyed, Map};
 pub use rate::RateTable;
 pub use time::{Instant, Wall};
+pub use timers::Timers;
