@@ -16,7 +16,7 @@ pub mod timers;
 pub use chance::Chance;
 pub use drops::{DropReason, Drops};
 pub use frame::{Frame, FramePool};
-pub use id::{Address, BootEpoch, Hashname, LineId, LinkId, Priority};
+pub use id::{Address, BootEpoch, Hashname, LineId, LinkId, Priority, Space};
 pub use lanes::{Lane, LaneBounds, Lanes};
 pub use limits::Limits;
 pub use map::{Keyed, Map};
