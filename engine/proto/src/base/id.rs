@@ -111,7 +111,6 @@ impl fmt::Debug for Address {
     }
 }
 
-<<<<<<< HEAD
 /// A line as its receiver named it: opaque and unguessable outside, and inside one AES block away
 /// from shard and slot (see `crypto::line_id`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,7 +124,9 @@ impl LineId {
 impl fmt::Debug for LineId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().take(4).try_for_each(|b| write!(f, "{b:02x}"))
-=======
+    }
+}
+
 /// The name of a space: 1 to 64 of `a-z`, `0-9`, `.` and `-`.
 ///
 /// Part of every hashname of the space, so one spelling only: there are no capitals to fold.
@@ -198,7 +199,6 @@ impl FromStr for Space {
     type Err = NotASpace;
     fn from_str(s: &str) -> Result<Self, NotASpace> {
         Self::new(s)
->>>>>>> 9a10757 (Make, keep and verify identities and their key records)
     }
 }
 
