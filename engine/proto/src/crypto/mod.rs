@@ -12,11 +12,15 @@
 
 pub mod identity;
 pub mod keyfile;
+pub mod line_id;
 pub mod record;
+pub mod session;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use identity::{Identity, Purpose};
 pub use keyfile::KeyFileError;
+pub use line_id::LineIds;
 pub use record::{KeyRecord, RecordError, Unverified};
+pub use session::{KeysState, Session, SessionKeys, TAG_LEN};

@@ -3,6 +3,7 @@
 
 mod identity;
 mod record;
+mod session;
 
 use core::time::Duration;
 use std::sync::OnceLock;
