@@ -111,6 +111,14 @@ impl fmt::Debug for Address {
     }
 }
 
+/// Which of `partitions` owns a hashname, by its address. A hash already, so its bits are even;
+/// who grinds keys to crowd one partition crowds only its own neighbours there.
+#[must_use]
+pub fn partition(address: &Address, partitions: u16) -> u16 {
+    let tail = address.0.last_chunk::<8>().map_or(0, |b| u64::from_be_bytes(*b));
+    u16::try_from(tail % u64::from(partitions.max(1))).unwrap_or(0)
+}
+
 /// A line as its receiver named it: opaque and unguessable outside, and inside one AES block away
 /// from shard and slot (see `crypto::line_id`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

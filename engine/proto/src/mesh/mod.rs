@@ -1,1 +1,1 @@
-//! The mesh room.
+//! x

@@ -1,1 +1,462 @@
-//! The shard room.
+//! What one thread runs: the stages the plan seats there, and the posts between them.
+//!
+//! Composition only. A [`Shard`] is fed [`Input`]s and the time, and drained of [`Output`]s; what
+//! one of its stages posts to a stage of another seat comes out as [`Output::Post`] and goes in
+//! there as [`Input::Post`]. The runtime's threads and the simulation drive it the same way.
+//!
+//! ```text
+//!   loop {
+//!       shard.handle(now, wall, input)           for everything that came in
+//!       shard.handle_timeout(now, wall)          when deadline() has passed
+//!       while let Some(o) = shard.poll() { … }   posts, events, links to close
+//!       write what writer() has waiting
+//!   }
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::base::{
+    BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall,
+};
+use crate::crypto::{Identity, LineIds};
+use crate::mesh::link::{LinkSession, LinkTerms, Side, Transport};
+use crate::mesh::routing::Routing;
+use crate::stage::forward::{Forward, Forwarded};
+use crate::stage::lines::{LineEvent, Lines};
+use crate::stage::links::{LinkEvent, LinkReport, Links};
+use crate::stage::plan::{Plan, Role};
+use crate::stage::post::{Post, Posts};
+use crate::stage::routing::{MeshEvent, RoutingStage};
+use crate::stage::streams::{PeerReport, StreamKey, StreamStage};
+use crate::stage::writer::Writer;
+use crate::switch::streams::{
+    Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
+};
+use crate::switch::{Setting, Switch};
+use crate::wire::link::{Capabilities, NodeName};
+
+/// What a node is told when it begins; the same for all its shards.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Who does what.
+    pub plan: Plan,
+    /// Who we are.
+    pub identity: Arc<Identity>,
+    /// This start of the node.
+    pub epoch: BootEpoch,
+    /// Its name, for people.
+    pub name: NodeName,
+    /// The bounds.
+    pub limits: Arc<Limits>,
+    /// The bounds of streams.
+    pub stream_limits: StreamLimits,
+    /// The secret behind line ids; drawn at every start.
+    pub line_secret: [u8; 16],
+}
+
+/// What goes in.
+#[derive(Debug)]
+pub enum Input {
+    /// A post from another seat.
+    Post(Role, Post),
+    /// A datagram came in.
+    Datagram {
+        /// Where from.
+        from: SocketAddr,
+        /// What.
+        bytes: BytesMut,
+    },
+    /// A link's transport is established.
+    LinkOpened {
+        /// Its number, never used before.
+        link: LinkId,
+        /// Who called whom.
+        side: Side,
+        /// What the transport proved.
+        transport: Transport,
+        /// Our cost of sending there.
+        cost: u32,
+    },
+    /// A link's transport is gone.
+    LinkClosed(LinkId),
+    /// The node stops: say goodbye to everyone.
+    Close,
+}
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Output {
+    /// For a stage of another seat.
+    Post {
+        /// Which.
+        seat: usize,
+        /// Whom there.
+        role: Role,
+        /// What.
+        post: Post,
+    },
+    /// A line event for the application.
+    Line(LineEvent),
+    /// A stream event for the application.
+    Stream(StreamKey, StreamEvent),
+    /// A link event for the runtime.
+    Link(LinkEvent),
+    /// A change of the mesh, for the application.
+    Mesh(MeshEvent),
+}
+
+/// The stages of one seat.
+#[derive(Debug)]
+pub struct Shard {
+    seat: usize,
+    plan: Plan,
+    identity: Arc<Identity>,
+    epoch: BootEpoch,
+    name: NodeName,
+    limits: Arc<Limits>,
+    chance: Chance,
+    partition: u16,
+    lines: Option<Lines>,
+    links: Links,
+    streams: Option<StreamStage>,
+    routing: Option<RoutingStage>,
+    forward: Option<Forward>,
+    writer: Option<Writer>,
+    posts: Posts,
+    outputs: std::collections::VecDeque<Output>,
+}
+
+impl Shard {
+    /// The stages that `node.plan` seats at `seat`. `chance` decides everything random here.
+    #[must_use]
+    pub fn new(node: &Node, seat: usize, mut chance: Chance) -> Self {
+        let plan = node.plan;
+        let us = node.identity.hashname();
+        let ids = LineIds::new(node.line_secret);
+        let mut shard = Self {
+            seat,
+            plan,
+            identity: node.identity.clone(),
+            epoch: node.epoch,
+            name: node.name,
+            limits: node.limits.clone(),
+            partition: 0,
+            lines: None,
+            links: Links::new(plan, &mut chance),
+            streams: None,
+            routing: None,
+            forward: None,
+            writer: None,
+            posts: Posts::default(),
+            outputs: std::collections::VecDeque::new(),
+            chance,
+        };
+        for role in plan.roles().filter(|r| plan.seat(*r) == seat) {
+            let chance = &mut shard.chance;
+            match role {
+                Role::Partition(partition) => {
+                    let setting = Setting {
+                        partition,
+                        partitions: plan.partitions(),
+                        identity: node.identity.clone(),
+                        epoch: node.epoch,
+                        limits: node.limits.clone(),
+                        ids: ids.clone(),
+                    };
+                    shard.partition = partition;
+                    shard.lines = Some(Lines::new(plan, setting, chance.fork()));
+                }
+                Role::Streams(_) => {
+                    let limits = node.stream_limits.clone();
+                    shard.streams = Some(StreamStage::new(us, plan, limits, chance));
+                }
+                Role::Routing => {
+                    let routing = Routing::new(
+                        node.identity.clone(),
+                        node.epoch,
+                        node.name,
+                        Capabilities::default(),
+                        &node.limits,
+                        chance.fork(),
+                    );
+                    shard.routing = Some(RoutingStage::new(plan, routing));
+                }
+                Role::Forward(_) => {
+                    let ids = ids.clone();
+                    let forward = Forward::new(us.address(), plan, ids, &node.limits, chance);
+                    shard.forward = Some(forward);
+                }
+                Role::Writer(index) => {
+                    let limits = Limits::clone(&node.limits);
+                    shard.writer = Some(Writer::new(index, plan, limits, chance));
+                }
+            }
+        }
+        shard
+    }
+
+    /// Takes one input and does everything on this seat that follows from it.
+    pub fn handle(&mut self, now: Instant, wall: Wall, input: Input) {
+        match input {
+            Input::Post(role, post) => self.posts.push(role, post),
+            Input::Datagram { from, bytes } => {
+                self.posts.push(Role::Partition(self.partition), Post::Datagram { from, bytes });
+            }
+            Input::LinkOpened { link, side, transport, cost } => {
+                let terms = LinkTerms { cost, name: self.name, ..LinkTerms::default() };
+                let session = LinkSession::new(
+                    now,
+                    link,
+                    side,
+                    transport,
+                    self.identity.clone(),
+                    self.epoch,
+                    terms,
+                    &self.limits,
+                    &mut self.chance,
+                );
+                let Self { links, posts, outputs, .. } = self;
+                links.open(link, session, cost, posts, &mut |e| outputs.push_back(Output::Link(e)));
+            }
+            Input::LinkClosed(link) => {
+                self.links.closed(link, &mut self.posts);
+                self.posts.push(self.plan.writer_of(link), Post::LinkGone(link));
+            }
+            Input::Close => {
+                if self.lines.is_some() {
+                    self.posts.push(Role::Partition(self.partition), Post::CloseLines);
+                }
+                self.run(now, wall);
+                let Self { links, posts, outputs, .. } = self;
+                links.close_all(now, posts, &mut |e| outputs.push_back(Output::Link(e)));
+            }
+        }
+        self.run(now, wall);
+    }
+
+    /// Bytes of a link came in: whole frames are taken off the front of `bytes`, what remains is
+    /// the beginning of the next one.
+    pub fn received(&mut self, now: Instant, wall: Wall, link: LinkId, bytes: &mut BytesMut) {
+        let Self { links, posts, outputs, .. } = self;
+        links.received(now, wall, link, bytes, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        self.run(now, wall);
+    }
+
+    /// Does what time demands.
+    pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
+        let Self { lines, links, streams, routing, posts, outputs, .. } = self;
+        links.handle_timeout(now, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        if let Some(lines) = lines {
+            lines.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Line(e)));
+        }
+        if let Some(streams) = streams {
+            streams.handle_timeout(now);
+        }
+        if let Some(routing) = routing {
+            routing.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Mesh(e)));
+        }
+        self.run(now, wall);
+    }
+
+    /// The next moment at which something happens by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        [
+            self.links.deadline(),
+            self.lines.as_ref().and_then(Lines::deadline),
+            self.streams.as_ref().and_then(StreamStage::deadline),
+            self.routing.as_ref().and_then(RoutingStage::deadline),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Takes the next output.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What waits for the sockets written on this seat.
+    pub const fn writer(&mut self) -> Option<&mut Writer> {
+        self.writer.as_mut()
+    }
+
+    /// Delivers posts until none is left on this seat.
+    fn run(&mut self, now: Instant, wall: Wall) {
+        loop {
+            while let Some((role, post)) = self.posts.pop() {
+                let seat = self.plan.seat(role);
+                if seat == self.seat {
+                    self.deliver(now, wall, role, post);
+                } else {
+                    self.outputs.push_back(Output::Post { seat, role, post });
+                }
+            }
+            let Self { streams, posts, outputs, .. } = self;
+            let Some(streams) = streams else { return };
+            let events = &mut |k, e| outputs.push_back(Output::Stream(k, e));
+            let more = streams.settle(now, posts, events);
+            if !more && posts.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, wall: Wall, role: Role, post: Post) {
+        let Self { lines, streams, routing, forward, writer, posts, outputs, .. } = self;
+        match role {
+            Role::Partition(_) => {
+                let events = &mut |e| outputs.push_back(Output::Line(e));
+                if let Some(lines) = lines {
+                    lines.handle(now, wall, post, posts, events);
+                }
+            }
+            Role::Streams(_) => {
+                let events = &mut |k, e| outputs.push_back(Output::Stream(k, e));
+                if let Some(streams) = streams {
+                    streams.handle(now, post, events);
+                }
+            }
+            Role::Routing => {
+                let events = &mut |e| outputs.push_back(Output::Mesh(e));
+                if let Some(routing) = routing {
+                    routing.handle(now, wall, post, posts, events);
+                }
+            }
+            Role::Forward(_) => match (forward, post) {
+                (Some(f), Post::Transit { from, frames }) => f.transit(now, from, frames, posts),
+                (Some(f), Post::Originate(frame)) => f.originate(now, frame, posts),
+                (Some(f), Post::Refused { run, code }) => f.refused(now, &run, code, posts),
+                (Some(f), Post::Routes(routes)) => f.set_routes(routes),
+                _ => {}
+            },
+            Role::Writer(_) => {
+                if let Some(writer) = writer {
+                    writer.handle(post, posts);
+                }
+            }
+        }
+    }
+}
+
+/// What an application does with streams; all of it on the seat of the peer's stream worker.
+impl Shard {
+    /// Opens a stream to a peer, wanting a line to it if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`], when there are too many.
+    pub fn open_stream(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        peer: Hashname,
+        open: Open,
+        priority: Priority,
+    ) -> Result<StreamKey, OpenError> {
+        let streams = self.streams.as_mut().ok_or(OpenError::TooMany)?;
+        let key = streams.open(now, peer, open, priority, &mut self.posts);
+        self.run(now, wall);
+        key
+    }
+
+    /// Gives bytes to a stream; what it took is gone from the front of `bytes`. Nothing is sent
+    /// before [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn write_stream(&mut self, key: StreamKey, bytes: &mut Bytes) -> Result<usize, WriteError> {
+        self.streams.as_mut().ok_or(WriteError::Unknown)?.write(key, bytes)
+    }
+
+    /// Takes bytes that arrived on a stream. Credit goes out with [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_stream(&mut self, key: StreamKey, max: usize) -> Result<ReadState, ReadError> {
+        self.streams.as_mut().ok_or(ReadError::Unknown)?.read(key, max)
+    }
+
+    /// Ends our half of a stream.
+    pub fn finish_stream(&mut self, key: StreamKey) {
+        if let Some(streams) = &mut self.streams {
+            streams.finish(key);
+        }
+    }
+
+    /// Ends a stream at once, both halves.
+    pub fn reset_stream(&mut self, key: StreamKey, code: u16, reason: &str) {
+        if let Some(streams) = &mut self.streams {
+            streams.reset(key, code, reason);
+        }
+    }
+
+    /// Who a stream leads to.
+    #[must_use]
+    pub fn stream_peer(&self, key: StreamKey) -> Option<Hashname> {
+        self.streams.as_ref()?.peer_of(key)
+    }
+
+    /// Sends what the calls above made ready.
+    pub fn flush(&mut self, now: Instant, wall: Wall) {
+        self.run(now, wall);
+    }
+}
+
+/// What status looks at.
+impl Shard {
+    /// The switch of this seat's partition.
+    #[must_use]
+    pub fn switch(&self) -> Option<&Switch> {
+        self.lines.as_ref().map(Lines::switch)
+    }
+
+    /// The link state and routes, on the seat that has them.
+    #[must_use]
+    pub const fn routing(&self) -> Option<&RoutingStage> {
+        self.routing.as_ref()
+    }
+
+    /// The links read on this seat.
+    pub fn links(&self) -> impl Iterator<Item = LinkReport> + '_ {
+        self.links.report()
+    }
+
+    /// The peers with streams on this seat.
+    pub fn peers(&self) -> impl Iterator<Item = PeerReport> + '_ {
+        self.streams.iter().flat_map(StreamStage::report)
+    }
+
+    /// The forwarder's counters.
+    #[must_use]
+    pub fn forwarded(&self) -> Option<&Forwarded> {
+        self.forward.as_ref().map(Forward::counters)
+    }
+
+    /// Everything this seat dropped, by reason.
+    #[must_use]
+    pub fn drops(&self) -> Drops {
+        let mut all = Drops::default();
+        all.merge(self.links.drops());
+        if let Some(switch) = self.switch() {
+            all.merge(&switch.counters().drops);
+        }
+        if let Some(streams) = &self.streams {
+            all.merge(streams.drops());
+        }
+        if let Some(routing) = &self.routing {
+            all.merge(routing.drops());
+        }
+        if let Some(forward) = &self.forward {
+            all.merge(&forward.counters().drops);
+        }
+        if let Some(writer) = &self.writer {
+            all.merge(writer.drops());
+            writer.report().for_each(|(_, sent, _)| all.merge(&sent.drops));
+        }
+        all
+    }
+}

@@ -12,6 +12,11 @@
 //! ```
 
 pub mod forward;
+pub mod lines;
+pub mod links;
 pub mod outgoing;
 pub mod plan;
 pub mod post;
+pub mod routing;
+pub mod streams;
+pub mod writer;

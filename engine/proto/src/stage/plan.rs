@@ -123,12 +123,10 @@ impl Plan {
             .chain([Role::Routing])
     }
 
-    /// The partition that owns a hashname, by its address. A hash already, so its bits are even;
-    /// who grinds keys to crowd one partition crowds only its own neighbours there.
+    /// The partition that owns a hashname, by its address.
     #[must_use]
     pub fn partition_of(&self, address: &Address) -> u16 {
-        let head = address.as_bytes().last_chunk::<8>().map_or(0, |b| u64::from_be_bytes(*b));
-        u16::try_from(head % u64::from(self.partitions)).unwrap_or(0)
+        crate::base::id::partition(address, self.partitions)
     }
 
     /// The stream worker of a partition's lines.

@@ -1,1 +1,170 @@
-//! x
+//! What roles say to each other. A post carries what it needs by value, so that it can be handed
+//! over on one thread or moved to another without anyone noticing.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::outgoing::Run;
+use super::plan::Role;
+use crate::base::{Frame, Hashname, Lane, LinkId, Priority};
+use crate::crypto::KeyRecord;
+use crate::mesh::RouteTable;
+use crate::switch::{Ask, LineRef};
+use crate::wire::package::Code;
+
+/// Something one role asks of another.
+#[derive(Debug)]
+pub enum Post {
+    /// To a partition: a datagram came in.
+    Datagram {
+        /// Where from, unproved.
+        from: SocketAddr,
+        /// What.
+        bytes: BytesMut,
+    },
+    /// To a partition: a package for this node came in, whole, with its link header.
+    Package(BytesMut),
+    /// To a partition: seal this and send it.
+    Seal {
+        /// On which line.
+        line: LineRef,
+        /// How urgently.
+        priority: Priority,
+        /// The packet, with room around it.
+        frame: Frame,
+    },
+    /// To a partition: a line to this hashname is wanted.
+    Want(Hashname),
+    /// To a partition: the application asks for something.
+    Ask(Ask),
+    /// To a partition: a verified record came by.
+    Learned(Arc<KeyRecord>),
+    /// To a partition: whether the mesh leads to this hashname.
+    Reachable(Hashname, bool),
+    /// To a partition: addresses at which this hashname may be found.
+    Found(Hashname, Vec<SocketAddr>),
+    /// To a partition: end every line, telling the peers.
+    CloseLines,
+    /// To streams: a line is open.
+    LineUp {
+        /// Which.
+        line: LineRef,
+        /// To whom.
+        peer: Hashname,
+        /// Most bytes of a packet inside it, now.
+        max_packet: usize,
+    },
+    /// To streams: the line's path changed, and with it the largest packet.
+    LinePath {
+        /// Which.
+        line: LineRef,
+        /// Most bytes of a packet inside it, from now on.
+        max_packet: usize,
+    },
+    /// To streams: the line is gone, or could not be opened.
+    LineDown {
+        /// To whom.
+        peer: Hashname,
+        /// Why.
+        code: Code,
+    },
+    /// To streams: a packet of a stream came in.
+    Stream {
+        /// On which line.
+        line: LineRef,
+        /// The decrypted packet.
+        packet: Bytes,
+    },
+    /// To routing: an adjacency is up.
+    LinkUp {
+        /// Which.
+        link: LinkId,
+        /// The neighbour, proved.
+        peer: Arc<KeyRecord>,
+        /// What it costs us to send there.
+        cost: u32,
+    },
+    /// To routing: an adjacency is gone.
+    LinkDown(LinkId),
+    /// To routing: an announcement's body came in.
+    Announcement {
+        /// Over which link.
+        link: LinkId,
+        /// What.
+        body: Bytes,
+    },
+    /// To routing: what a neighbour's database holds came in.
+    Digest {
+        /// Over which link.
+        link: LinkId,
+        /// What.
+        body: Bytes,
+    },
+    /// To a forwarder: whole package frames came in.
+    Transit {
+        /// Over which link.
+        from: LinkId,
+        /// The frames, one after the other.
+        frames: BytesMut,
+    },
+    /// To a forwarder: a package of our own, whole, with its link header.
+    Originate(BytesMut),
+    /// To a forwarder: frames that a queue refused, whole; their senders are to be told.
+    Refused {
+        /// Which.
+        run: Run,
+        /// Why.
+        code: Code,
+    },
+    /// To a forwarder: the routes from now on.
+    Routes(Arc<RouteTable>),
+    /// To a writer: a link can be written to.
+    LinkOpened(LinkId),
+    /// To a writer: a link is gone.
+    LinkGone(LinkId),
+    /// To a writer: frames for a link.
+    Enqueue {
+        /// Which.
+        link: LinkId,
+        /// How urgently.
+        lane: Lane,
+        /// What.
+        run: Run,
+    },
+    /// To a writer: a datagram.
+    SendDatagram {
+        /// Where to.
+        to: SocketAddr,
+        /// How urgently.
+        priority: Priority,
+        /// What.
+        bytes: Bytes,
+    },
+}
+
+/// Posts on their way, in order.
+#[derive(Debug, Default)]
+pub struct Posts {
+    queue: VecDeque<(Role, Post)>,
+}
+
+impl Posts {
+    /// Adds one at the end.
+    pub fn push(&mut self, role: Role, post: Post) {
+        self.queue.push_back((role, post));
+    }
+
+    /// Takes the oldest.
+    pub fn pop(&mut self) -> Option<(Role, Post)> {
+        self.queue.pop_front()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+}

@@ -1,1 +1,23 @@
-//! The switch room.
+//! The switch: hashnames, and the lines to them.
+//!
+//! [`Switch`] owns one partition of all hashnames: who they are ([`contact`]), how a line to them
+//! is opened ([`opening`]), the line's sessions and paths ([`line`]), and what is asked and
+//! answered over it ([`ask`], [`messages`]). What flows inside a line in order is `streams`,
+//! which knows nothing of the rest.
+//!
+//! The switch reads no socket and routes no package: it is handed datagrams and packages and
+//! hands out [`Effect`]s. PROTOCOL §4 and §5.
+
+pub mod arrivals;
+pub mod ask;
+pub mod contact;
+pub mod contacts;
+pub mod line;
+pub mod messages;
+pub mod opening;
+mod partition;
+mod questions;
+
+pub use ask::{Answer, Ask, Effect, LineRef, Message, Question, Token};
+pub use contact::State;
+pub use partition::{Counters, Setting, Switch};

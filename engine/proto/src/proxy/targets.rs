@@ -1,0 +1,232 @@
+//! Which targets strangers may reach through this node: none, unless listed.
+//!
+//! An address is judged in its canonical form: IPv4 inside IPv6 (mapped, compatible, NAT64, 6to4)
+//! counts as the IPv4 address it leads to. *Special* addresses (loopback, link-local, cloud
+//! metadata, unspecified, multicast, broadcast) are allowed only by a rule that lies within the
+//! special range itself: `0.0.0.0/0` does not open them. A target is an address in the one usual
+//! spelling; names and the other spellings that some resolvers accept are refused, because what
+//! was judged must be what is connected to.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Some addresses and ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// An address of the network; bits past the prefix do not matter.
+    pub network: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
+    /// First port.
+    pub first_port: u16,
+    /// Last port.
+    pub last_port: u16,
+}
+
+/// What may be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowList(Vec<Rule>);
+
+/// Why a target was refused. The text goes to the asker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not `IP:PORT` in the usual spelling.
+    NotAnAddress,
+    /// Port 0.
+    NoPort,
+    /// Not on the list.
+    NotListed,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAnAddress => "the target is not IP:PORT in the usual spelling",
+            Self::NoPort => "the target has no port",
+            Self::NotListed => "the target is not on this node's list ([sock] allow)",
+        })
+    }
+}
+
+impl AllowList {
+    /// A list of these rules.
+    #[must_use]
+    pub const fn new(rules: Vec<Rule>) -> Self {
+        Self(rules)
+    }
+
+    /// Judges a target as a peer wrote it.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn judge(&self, target: &str) -> Result<SocketAddr, Refusal> {
+        let asked: SocketAddr = target.parse().map_err(|_| Refusal::NotAnAddress)?;
+        // A scope id would choose an interface of ours.
+        if matches!(asked, SocketAddr::V6(v6) if v6.scope_id() != 0 || v6.flowinfo() != 0) {
+            return Err(Refusal::NotAnAddress);
+        }
+        if asked.port() == 0 {
+            return Err(Refusal::NoPort);
+        }
+        let ip = canonical(asked.ip());
+        let listed = self.0.iter().any(|r| r.covers(ip, asked.port()));
+        if listed { Ok(SocketAddr::new(ip, asked.port())) } else { Err(Refusal::NotListed) }
+    }
+
+    /// Whether nothing is allowed.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Rule {
+    fn covers(&self, ip: IpAddr, port: u16) -> bool {
+        (self.first_port..=self.last_port).contains(&port)
+            && within(ip, canonical(self.network), self.prefix)
+            && special_range(ip).is_none_or(|(range, bits)| {
+                self.prefix >= bits && within(canonical(self.network), range, bits)
+            })
+    }
+}
+
+/// The address that a packet would really go to.
+#[must_use]
+pub fn canonical(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip else { return ip };
+    if v6.is_unspecified() || v6.is_loopback() {
+        return ip;
+    }
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let v4 = |hi: u16, lo: u16| {
+        let ([p, q], [r, s]) = (hi.to_be_bytes(), lo.to_be_bytes());
+        IpAddr::V4(Ipv4Addr::new(p, q, r, s))
+    };
+    match [a, b, c, d, e, f] {
+        // IPv4-mapped and IPv4-compatible.
+        [0, 0, 0, 0, 0, 0 | 0xffff] => v4(g, h),
+        // IPv4-translated (RFC 2765) and NAT64 with its well-known prefix.
+        [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
+        // 6to4.
+        [0x2002, hi, lo, ..] => v4(hi, lo),
+        _ => ip,
+    }
+}
+
+/// The special range an address lies in, if it does.
+fn special_range(ip: IpAddr) -> Option<(IpAddr, u8)> {
+    const V4: [([u8; 4], u8); 7] = [
+        ([0, 0, 0, 0], 8),
+        ([127, 0, 0, 0], 8),
+        ([169, 254, 0, 0], 16),
+        ([100, 100, 100, 200], 32),
+        ([192, 0, 0, 192], 32),
+        ([224, 0, 0, 0], 4),
+        ([255, 255, 255, 255], 32),
+    ];
+    const V6: [([u16; 8], u8); 7] = [
+        ([0, 0, 0, 0, 0, 0, 0, 1], 128),
+        ([0, 0, 0, 0, 0, 0, 0, 0], 128),
+        ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+        ([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
+        ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
+        ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+        // Teredo carries an IPv4 address in disguise, the local-use NAT64 prefix any.
+        ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),
+    ];
+    let v4 = V4.iter().map(|(a, bits)| (IpAddr::V4(Ipv4Addr::from(*a)), *bits));
+    let v6 = V6.iter().map(|(a, bits)| (IpAddr::V6(Ipv6Addr::from(*a)), *bits));
+    v4.chain(v6).find(|(range, bits)| within(ip, *range, *bits))
+}
+
+fn within(ip: IpAddr, network: IpAddr, prefix: u8) -> bool {
+    match (ip, network) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+            a.to_bits() & mask == b.to_bits() & mask
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+            a.to_bits() & mask == b.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(rules: &[(&str, u8, u16)]) -> AllowList {
+        let rule = |(net, prefix, port): &(&str, u8, u16)| Rule {
+            network: net.parse().unwrap(),
+            prefix: *prefix,
+            first_port: *port,
+            last_port: *port,
+        };
+        AllowList::new(rules.iter().map(rule).collect())
+    }
+
+    #[test]
+    fn s8_closed_by_default() {
+        assert!(AllowList::default().is_closed());
+        assert_eq!(AllowList::default().judge("192.0.2.1:80"), Err(Refusal::NotListed));
+    }
+
+    #[test]
+    fn s8_only_what_is_listed_is_reached() {
+        let l = list(&[("10.1.0.0", 16, 80), ("127.0.0.1", 32, 8080)]);
+        assert_eq!(l.judge("10.1.2.3:80"), Ok("10.1.2.3:80".parse().unwrap()));
+        assert_eq!(l.judge("10.2.2.3:80"), Err(Refusal::NotListed));
+        assert_eq!(l.judge("10.1.2.3:81"), Err(Refusal::NotListed));
+        assert!(l.judge("127.0.0.1:8080").is_ok());
+        assert_eq!(l.judge("127.0.0.2:8080"), Err(Refusal::NotListed));
+    }
+
+    #[test]
+    fn s8_special_addresses_need_a_rule_of_their_own() {
+        let open = list(&[("0.0.0.0", 0, 80), ("::", 0, 80)]);
+        for target in [
+            "127.0.0.1:80",
+            "127.255.1.2:80",
+            "0.0.0.0:80",
+            "0.1.2.3:80",
+            "169.254.169.254:80",
+            "100.100.100.200:80",
+            "224.0.0.1:80",
+            "255.255.255.255:80",
+            "[::1]:80",
+            "[::]:80",
+            "[::ffff:127.0.0.1]:80",
+            "[::127.0.0.1]:80",
+            "[::ffff:0:127.0.0.1]:80",
+            "[64:ff9b::7f00:1]:80",
+            "[2002:7f00:1::]:80",
+            "[fe80::1]:80",
+            "[fd00:ec2::254]:80",
+            "[ff02::1]:80",
+            "[2001:0:53aa:64c:0:0:80ff:fffe]:80",
+        ] {
+            assert_eq!(open.judge(target), Err(Refusal::NotListed), "{target}");
+        }
+        assert!(open.judge("192.0.2.1:80").is_ok());
+        assert_eq!(
+            open.judge("[::ffff:192.0.2.1]:80"),
+            Ok("192.0.2.1:80".parse().unwrap()),
+            "what is judged is what is connected to"
+        );
+    }
+
+    #[test]
+    fn s8_only_the_usual_spelling_is_an_address() {
+        let l = list(&[("127.0.0.1", 32, 80)]);
+        for target in [
+            "localhost:80", "127.1:80", "0x7f.0.0.1:80", "2130706433:80", "0177.0.0.1:80",
+            "127.0.0.1", "127.0.0.1:", "127.0.0.1:080000", " 127.0.0.1:80", "127.0.0.1:80 ",
+            "[::1%lo]:80", "127.0.0.1:65536", "", ":80", "①②⑦.0.0.1:80", "127.0.0.1.:80",
+        ] {
+            assert_eq!(l.judge(target), Err(Refusal::NotAnAddress), "{target}");
+        }
+        assert_eq!(l.judge("127.0.0.1:0"), Err(Refusal::NoPort));
+    }
+}

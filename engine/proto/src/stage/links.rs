@@ -1,0 +1,257 @@
+//! The reading half of links: bytes in, frames told apart.
+//!
+//! Control frames go to the link's [`LinkSession`], announcements to routing, and packages, as
+//! many as lie together in one piece, to a forwarder. A link that breaks the framing is closed.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::outgoing::Run;
+use super::plan::{Plan, Role};
+use super::post::{Post, Posts};
+use crate::base::{Chance, DropReason, Drops, Hashname, Instant, Keyed, Lane, LinkId, Map, Wall};
+use crate::crypto::KeyRecord;
+use crate::mesh::link::{LinkDownReason, LinkOutput, LinkSession};
+use crate::wire::link::{HEADER_LEN, LinkHeader, LinkKind};
+
+/// What the runtime is told about a link.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// The neighbour proved who it is; packages flow.
+    Up(LinkId, Arc<KeyRecord>),
+    /// Close the transport: what is queued may still be written.
+    Close(LinkId, LinkDownReason),
+}
+
+#[derive(Debug)]
+struct Link {
+    session: LinkSession,
+    cost: u32,
+    peer: Option<Hashname>,
+    frames: u64,
+    bytes: u64,
+}
+
+/// What status says of a link.
+#[derive(Clone, Debug)]
+pub struct LinkReport {
+    /// Which.
+    pub link: LinkId,
+    /// The neighbour, once proved.
+    pub peer: Option<Hashname>,
+    /// What it costs us to send there.
+    pub cost: u32,
+    /// Round trip, by heartbeats.
+    pub rtt: Option<core::time::Duration>,
+    /// Frames received.
+    pub frames: u64,
+    /// Bytes received.
+    pub bytes: u64,
+}
+
+/// The links read on one thread.
+#[derive(Debug)]
+pub struct Links {
+    plan: Plan,
+    links: Map<LinkId, Link>,
+    drops: Drops,
+}
+
+impl Links {
+    /// No links yet.
+    #[must_use]
+    pub fn new(plan: Plan, chance: &mut Chance) -> Self {
+        Self { plan, links: Keyed::map(chance), drops: Drops::default() }
+    }
+
+    /// A transport is established; its session begins.
+    pub fn open(
+        &mut self,
+        link: LinkId,
+        session: LinkSession,
+        cost: u32,
+        out: &mut Posts,
+        events: &mut impl FnMut(LinkEvent),
+    ) {
+        out.push(self.plan.writer_of(link), Post::LinkOpened(link));
+        self.links.insert(link, Link { session, cost, peer: None, frames: 0, bytes: 0 });
+        self.settle(link, out, events);
+    }
+
+    /// Bytes came in: whole frames are taken off the front of `bytes`, what remains is the
+    /// beginning of the next one.
+    pub fn received(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        link: LinkId,
+        bytes: &mut BytesMut,
+        out: &mut Posts,
+        events: &mut impl FnMut(LinkEvent),
+    ) {
+        let forward = self.plan.forward_of(link);
+        loop {
+            let Some(held) = self.links.get_mut(&link) else { return bytes.clear() };
+            held.session.heard(now);
+            match held.next_piece(bytes) {
+                Ok(Piece::Packages(frames)) => {
+                    out.push(forward, Post::Transit { from: link, frames });
+                }
+                Ok(Piece::Announcement(body)) => {
+                    out.push(Role::Routing, Post::Announcement { link, body });
+                }
+                Ok(Piece::Digest(body)) => out.push(Role::Routing, Post::Digest { link, body }),
+                Ok(Piece::Control(kind, body)) => {
+                    if let Err(reason) = held.session.handle_frame(now, wall, kind, &body) {
+                        self.drops.count(reason);
+                    }
+                    self.settle(link, out, events);
+                }
+                Ok(Piece::Incomplete) => return,
+                Err(reason) => {
+                    self.drops.count(reason);
+                    held.session.broken(now, reason);
+                    bytes.clear();
+                    return self.settle(link, out, events);
+                }
+            }
+        }
+    }
+
+    /// The transport is gone.
+    pub fn closed(&mut self, link: LinkId, out: &mut Posts) {
+        self.remove(link, out);
+    }
+
+    /// Does what time demands of every link.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        out: &mut Posts,
+        events: &mut impl FnMut(LinkEvent),
+    ) {
+        let due = |l: &Link| l.session.deadline().is_some_and(|d| d <= now);
+        let late: Vec<LinkId> = self.links.iter().filter(|(_, l)| due(l)).map(|(id, _)| *id).collect();
+        for link in late {
+            if let Some(held) = self.links.get_mut(&link) {
+                held.session.handle_timeout(now);
+            }
+            self.settle(link, out, events);
+        }
+    }
+
+    /// The next moment at which something happens by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.links.values().filter_map(|l| l.session.deadline()).min()
+    }
+
+    /// Says goodbye on every link.
+    pub fn close_all(
+        &mut self,
+        now: Instant,
+        out: &mut Posts,
+        events: &mut impl FnMut(LinkEvent),
+    ) {
+        let all: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in all {
+            if let Some(held) = self.links.get_mut(&link) {
+                held.session.close(now);
+            }
+            self.settle(link, out, events);
+        }
+    }
+
+    /// Every link, for status.
+    pub fn report(&self) -> impl Iterator<Item = LinkReport> + '_ {
+        self.links.iter().map(|(link, l)| LinkReport {
+            link: *link,
+            peer: l.peer,
+            cost: l.cost,
+            rtt: l.session.rtt(),
+            frames: l.frames,
+            bytes: l.bytes,
+        })
+    }
+
+    /// What was dropped here.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Passes on what a session wants done.
+    fn settle(&mut self, link: LinkId, out: &mut Posts, events: &mut impl FnMut(LinkEvent)) {
+        while let Some(held) = self.links.get_mut(&link) {
+            match held.session.poll() {
+                Some(LinkOutput::Send(frame)) => {
+                    let (lane, run) = (Lane::Control, Run::one(frame));
+                    out.push(self.plan.writer_of(link), Post::Enqueue { link, lane, run });
+                }
+                Some(LinkOutput::Up { peer, .. }) => {
+                    held.peer = Some(peer.hashname());
+                    let cost = held.cost;
+                    out.push(Role::Routing, Post::LinkUp { link, peer: peer.clone(), cost });
+                    events(LinkEvent::Up(link, peer));
+                }
+                Some(LinkOutput::Down(reason)) => {
+                    self.remove(link, out);
+                    events(LinkEvent::Close(link, reason));
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn remove(&mut self, link: LinkId, out: &mut Posts) {
+        let Some(gone) = self.links.remove(&link) else { return };
+        if gone.peer.is_some() {
+            out.push(Role::Routing, Post::LinkDown(link));
+        }
+    }
+}
+
+/// What lies at the front of a link's bytes.
+enum Piece {
+    Packages(BytesMut),
+    Announcement(Bytes),
+    Digest(Bytes),
+    Control(LinkKind, Bytes),
+    Incomplete,
+}
+
+impl Link {
+    /// Takes the next piece off: all packages that lie together, or one other frame. Before the
+    /// neighbour is proved only the session's own frames are let in.
+    fn next_piece(&mut self, bytes: &mut BytesMut) -> Result<Piece, DropReason> {
+        let mut packages = 0;
+        loop {
+            let here = bytes.get(packages..).unwrap_or_default();
+            let header = LinkHeader::peek(here)?.filter(|h| here.len() >= h.frame_len());
+            let package = header.filter(|h| h.kind == LinkKind::Package);
+            if let Some(h) = package {
+                if self.peer.is_none() {
+                    return Err(DropReason::Unhandled);
+                }
+                packages += h.frame_len();
+                self.frames += 1;
+                continue;
+            }
+            if packages > 0 {
+                self.bytes += packages as u64;
+                return Ok(Piece::Packages(bytes.split_to(packages)));
+            }
+            let Some(header) = header else { return Ok(Piece::Incomplete) };
+            self.frames += 1;
+            self.bytes += header.frame_len() as u64;
+            let mut frame = bytes.split_to(header.frame_len());
+            let body = frame.split_off(HEADER_LEN).freeze();
+            return Ok(match (header.kind, self.peer) {
+                (LinkKind::Announcement, Some(_)) => Piece::Announcement(body),
+                (LinkKind::Digest, Some(_)) => Piece::Digest(body),
+                (kind, _) => Piece::Control(kind, body),
+            });
+        }
+    }
+}

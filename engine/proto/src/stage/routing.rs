@@ -1,0 +1,135 @@
+//! Routing's stage: link state in, route tables out, off the path of packets.
+//!
+//! Wraps [`Routing`] and posts what it wants done: announcements to writers, the table to every
+//! forwarder, records and reachability to the partitions they concern.
+
+use std::sync::Arc;
+
+use super::outgoing::Run;
+use super::plan::{Plan, Role};
+use super::post::{Post, Posts};
+use crate::base::{Drops, Hashname, Instant, Lane, Wall};
+use crate::mesh::routing::{Routing, RoutingOutput};
+use crate::mesh::RouteTable;
+
+/// What the runtime is told about the mesh.
+#[derive(Debug)]
+pub enum MeshEvent {
+    /// A node can be reached.
+    NodeUp(Hashname),
+    /// A node cannot be reached any more.
+    NodeDown(Hashname),
+}
+
+/// Routing on its thread.
+#[derive(Debug)]
+pub struct RoutingStage {
+    plan: Plan,
+    routing: Routing,
+    table: Arc<RouteTable>,
+    drops: Drops,
+}
+
+impl RoutingStage {
+    /// Routing without links yet.
+    #[must_use]
+    pub fn new(plan: Plan, routing: Routing) -> Self {
+        Self { plan, routing, table: Arc::default(), drops: Drops::default() }
+    }
+
+    /// The link state, for status.
+    #[must_use]
+    pub const fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
+    /// The routes in use.
+    #[must_use]
+    pub const fn table(&self) -> &Arc<RouteTable> {
+        &self.table
+    }
+
+    /// What was dropped here.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// The next moment at which something happens by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.routing.deadline()
+    }
+
+    /// Does what time demands.
+    pub fn handle_timeout(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        out: &mut Posts,
+        events: &mut impl FnMut(MeshEvent),
+    ) {
+        self.routing.handle_timeout(now, wall);
+        self.settle(out, events);
+    }
+
+    /// Takes a post for routing. Others are ignored: the plan never sends them here.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        post: Post,
+        out: &mut Posts,
+        events: &mut impl FnMut(MeshEvent),
+    ) {
+        match post {
+            Post::LinkUp { link, peer, cost } => {
+                self.routing.link_up(now, wall, link, &peer, cost);
+            }
+            Post::LinkDown(link) => self.routing.link_down(now, wall, link),
+            Post::Announcement { link, body } => {
+                if let Err(reason) = self.routing.announcement(now, wall, link, body) {
+                    self.drops.count(reason);
+                }
+            }
+            Post::Digest { link, body } => {
+                if let Err(reason) = self.routing.digest(now, wall, link, &body) {
+                    self.drops.count(reason);
+                }
+            }
+            _ => {}
+        }
+        self.settle(out, events);
+    }
+
+    fn settle(&mut self, out: &mut Posts, events: &mut impl FnMut(MeshEvent)) {
+        let of = |plan: &Plan, h: &Hashname| Role::Partition(plan.partition_of(&h.address()));
+        while let Some(output) = self.routing.poll() {
+            match output {
+                RoutingOutput::Flood { link, frame } => {
+                    let (lane, run) = (Lane::Control, Run::one(frame));
+                    out.push(self.plan.writer_of(link), Post::Enqueue { link, lane, run });
+                }
+                RoutingOutput::Publish(table) => {
+                    for role in self.plan.roles() {
+                        if matches!(role, Role::Forward(_)) {
+                            out.push(role, Post::Routes(table.clone()));
+                        }
+                    }
+                    self.table = table;
+                }
+                RoutingOutput::Learned(record) => {
+                    out.push(of(&self.plan, &record.hashname()), Post::Learned(record));
+                }
+                RoutingOutput::NodeUp(node) => {
+                    out.push(of(&self.plan, &node), Post::Reachable(node, true));
+                    events(MeshEvent::NodeUp(node));
+                }
+                RoutingOutput::NodeDown(node) => {
+                    out.push(of(&self.plan, &node), Post::Reachable(node, false));
+                    events(MeshEvent::NodeDown(node));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The stream worker's stage: the streams of the lines of some partitions.
+//!
+//! Finds a line's [`Streams`], feeds it packets and time, and posts what it wants sealed back to
+//! the line's partition. What an application does with a stream is a call here, on this thread.
+
+use bytes::{Bytes, BytesMut};
+
+use super::plan::{Plan, Role};
+use super::post::{Post, Posts};
+use crate::base::{
+    Chance, DropReason, Drops, FramePool, Hashname, Instant, Keyed, Map, Priority, Timers,
+};
+use crate::switch::LineRef;
+use crate::switch::streams::{
+    Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId, StreamLimits, Streams,
+    WriteError,
+};
+use crate::wire::package::Code;
+
+/// Most packets one peer's streams send in one round, so that others get their turn.
+const ROUND: usize = 64;
+
+/// A stream within this process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StreamKey {
+    /// Which peer of this worker.
+    pub peer: u32,
+    /// Which stream with that peer.
+    pub id: StreamId,
+}
+
+#[derive(Debug)]
+struct Peer {
+    hashname: Hashname,
+    line: Option<LineRef>,
+    max_packet: usize,
+    streams: Streams,
+    dirty: bool,
+}
+
+/// One stream worker.
+#[derive(Debug)]
+pub struct StreamStage {
+    us: Hashname,
+    plan: Plan,
+    limits: StreamLimits,
+    peers: Vec<Option<Peer>>,
+    free: Vec<u32>,
+    by_name: Map<Hashname, u32>,
+    by_line: Map<LineRef, u32>,
+    dirty: Vec<u32>,
+    timers: Timers,
+    pool: FramePool,
+    drops: Drops,
+}
+
+/// What status says of the streams with one peer.
+#[derive(Clone, Debug)]
+pub struct PeerReport {
+    /// Who.
+    pub hashname: Hashname,
+    /// Numbers of the line's streams together.
+    pub stats: crate::switch::streams::Stats,
+}
+
+impl StreamStage {
+    /// A worker without lines.
+    #[must_use]
+    pub fn new(us: Hashname, plan: Plan, limits: StreamLimits, chance: &mut Chance) -> Self {
+        Self {
+            us,
+            plan,
+            limits,
+            peers: Vec::new(),
+            free: Vec::new(),
+            by_name: Keyed::map(chance),
+            by_line: Keyed::map(chance),
+            dirty: Vec::new(),
+            timers: Timers::default(),
+            pool: FramePool::new(1 << 20, 16),
+            drops: Drops::default(),
+        }
+    }
+
+    /// Takes a post for a stream worker. Others are ignored: the plan never sends them here.
+    pub fn handle(&mut self, now: Instant, post: Post, events: &mut impl FnMut(StreamKey, StreamEvent)) {
+        match post {
+            Post::LineUp { line, peer, max_packet } => {
+                let index = self.enter(peer);
+                let Some(p) = self.peer(index) else { return };
+                let old = p.line.replace(line);
+                p.max_packet = max_packet;
+                p.streams.set_max_payload(max_packet);
+                if let Some(old) = old {
+                    self.by_line.remove(&old);
+                }
+                self.by_line.insert(line, index);
+                self.touch(index);
+            }
+            Post::LinePath { line, max_packet } => {
+                let Some(&index) = self.by_line.get(&line) else { return };
+                let Some(p) = self.peer(index) else { return };
+                p.max_packet = max_packet;
+                p.streams.set_max_payload(max_packet);
+                p.streams.path_changed(now);
+                self.touch(index);
+            }
+            Post::LineDown { peer, code } => {
+                let Some(&index) = self.by_name.get(&peer) else { return };
+                let Some(p) = self.peer(index) else { return };
+                p.streams.fail_all(code as u16);
+                if let Some(line) = p.line.take() {
+                    self.by_line.remove(&line);
+                }
+                self.drain_events(index, events);
+                self.forget_idle(index);
+            }
+            Post::Stream { line, packet } => {
+                let Some(&index) = self.by_line.get(&line) else {
+                    return self.drops.count(DropReason::LineDown);
+                };
+                let Some(p) = self.peer(index) else { return };
+                let result = p.streams.handle_packet(now, packet);
+                if let Err(reason) = result {
+                    self.drops.count(reason);
+                }
+                self.touch(index);
+            }
+            _ => {}
+        }
+    }
+
+    /// Opens a stream to a peer, wanting a line to it if there is none.
+    ///
+    /// # Errors
+    /// [`OpenError`], when there are too many.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        peer: Hashname,
+        open: Open,
+        priority: Priority,
+        out: &mut Posts,
+    ) -> Result<StreamKey, OpenError> {
+        let index = self.enter(peer);
+        let p = self.peer(index).ok_or(OpenError::TooMany)?;
+        let id = p.streams.open(now, open, priority)?;
+        if p.line.is_none() {
+            let partition = self.plan.partition_of(&peer.address());
+            out.push(Role::Partition(partition), Post::Want(peer));
+        }
+        self.touch(index);
+        Ok(StreamKey { peer: index, id })
+    }
+
+    /// Gives bytes to a stream; what it took is gone from the front of `bytes`.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub fn write(&mut self, key: StreamKey, bytes: &mut Bytes) -> Result<usize, WriteError> {
+        let p = self.peer(key.peer).ok_or(WriteError::Unknown)?;
+        let taken = p.streams.write(key.id, bytes)?;
+        self.touch(key.peer);
+        Ok(taken)
+    }
+
+    /// Takes bytes that arrived.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read(&mut self, key: StreamKey, max: usize) -> Result<ReadState, ReadError> {
+        let p = self.peer(key.peer).ok_or(ReadError::Unknown)?;
+        let state = p.streams.read(key.id, max)?;
+        self.touch(key.peer);
+        Ok(state)
+    }
+
+    /// Ends our half of a stream.
+    pub fn finish(&mut self, key: StreamKey) {
+        if let Some(p) = self.peer(key.peer) {
+            p.streams.finish(key.id).ok();
+            self.touch(key.peer);
+        }
+    }
+
+    /// Ends a stream at once, both halves.
+    pub fn reset(&mut self, key: StreamKey, code: u16, reason: &str) {
+        if let Some(p) = self.peer(key.peer) {
+            p.streams.reset(key.id, code, reason).ok();
+            self.touch(key.peer);
+        }
+    }
+
+    /// Who a stream leads to.
+    #[must_use]
+    pub fn peer_of(&self, key: StreamKey) -> Option<Hashname> {
+        self.peers.get(key.peer as usize)?.as_ref().map(|p| p.hashname)
+    }
+
+    /// Sends what may be sent and hands out what happened. True if some peer has more to send
+    /// than its turn allowed: call again after others had theirs.
+    pub fn settle(
+        &mut self,
+        now: Instant,
+        out: &mut Posts,
+        events: &mut impl FnMut(StreamKey, StreamEvent),
+    ) -> bool {
+        let mut more = Vec::new();
+        while let Some(index) = self.dirty.pop() {
+            if let Some(p) = self.peer(index) {
+                p.dirty = false;
+            }
+            if self.transmit(now, index, out) {
+                more.push(index);
+            }
+            self.drain_events(index, events);
+            let deadline =
+                self.peer(index).and_then(|p| p.line.and(p.streams.deadline()));
+            self.timers.set(index, deadline);
+            self.forget_idle(index);
+        }
+        let again = !more.is_empty();
+        more.into_iter().for_each(|index| self.touch(index));
+        again
+    }
+
+    fn transmit(&mut self, now: Instant, index: u32, out: &mut Posts) -> bool {
+        let Self { peers, pool, .. } = self;
+        let Some(p) = peers.get_mut(index as usize).and_then(Option::as_mut) else { return false };
+        let Some(line) = p.line else { return false };
+        for _ in 0..ROUND {
+            let (max, streams) = (p.max_packet, &mut p.streams);
+            let write = |buffer: &mut BytesMut| streams.poll_transmit(now, buffer, max);
+            let Some((frame, priority)) = pool.frame(max, write) else { return false };
+            out.push(Role::Partition(line.partition), Post::Seal { line, priority, frame });
+        }
+        true
+    }
+
+    /// The next moment at which something happens by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Does what time demands; [`Self::settle`] is to follow.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(index) = self.timers.pop_due(now) {
+            if let Some(p) = self.peer(index) {
+                p.streams.handle_timeout(now);
+                self.touch(index);
+            }
+        }
+    }
+
+    /// Every peer with a line or streams, for status.
+    pub fn report(&self) -> impl Iterator<Item = PeerReport> + '_ {
+        let peers = self.peers.iter().flatten();
+        peers.map(|p| PeerReport { hashname: p.hashname, stats: p.streams.stats() })
+    }
+
+    /// What was dropped here.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    fn drain_events(&mut self, index: u32, events: &mut impl FnMut(StreamKey, StreamEvent)) {
+        let Some(p) = self.peer(index) else { return };
+        while let Some(event) = p.streams.poll_event() {
+            let key = StreamKey { peer: index, id: event.id() };
+            events(key, event);
+        }
+    }
+
+    fn peer(&mut self, index: u32) -> Option<&mut Peer> {
+        self.peers.get_mut(index as usize)?.as_mut()
+    }
+
+    fn touch(&mut self, index: u32) {
+        let Some(p) = self.peer(index) else { return };
+        if !core::mem::replace(&mut p.dirty, true) {
+            self.dirty.push(index);
+        }
+    }
+
+    fn enter(&mut self, hashname: Hashname) -> u32 {
+        if let Some(&index) = self.by_name.get(&hashname) {
+            return index;
+        }
+        // The lower hashname numbers its streams evenly; both ends see the same order.
+        let side = if self.us < hashname { Side::Even } else { Side::Odd };
+        let max_packet = crate::switch::line::MAX_DATAGRAM / 2;
+        let streams = Streams::new(self.limits.clone(), side, max_packet);
+        let peer = Peer { hashname, line: None, max_packet, streams, dirty: false };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(slot) = self.peers.get_mut(index as usize) {
+            *slot = Some(peer);
+        }
+        self.by_name.insert(hashname, index);
+        index
+    }
+
+    /// A peer without a line and without streams is nobody.
+    fn forget_idle(&mut self, index: u32) {
+        let idle = |p: &Peer| p.line.is_none() && p.streams.is_idle();
+        let Some(slot) = self.peers.get_mut(index as usize) else { return };
+        if let Some(gone) = slot.take_if(|p| idle(p)) {
+            self.by_name.remove(&gone.hashname);
+            self.timers.set(index, None);
+            self.free.push(index);
+        }
+    }
+}
+
+/// The code streams end with when their line does.
+#[must_use]
+pub const fn line_code(code: Code) -> u16 {
+    code as u16
+}

@@ -1,0 +1,272 @@
+//! A line: the sessions between this node and one peer, and the path they take (PROTOCOL §4.3).
+//!
+//! ```text
+//!   our open answered ────────────────► current ──► previous ──► dropped when dead
+//!   their open answered ──► next ──first packet──►─┘
+//! ```
+//!
+//! Three sets of keys may be alive at once, so that no packet is lost at a change. The line
+//! lives as long as the peer does: new keys change nothing for what is inside, a new boot epoch
+//! of the peer ends it.
+//!
+//! When both ends open at the same time both handshakes succeed. The session opened by the lower
+//! hashname is the one to use, and both ends see it that way.
+
+use core::time::Duration;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::opening::Opening;
+use crate::base::{Address, BootEpoch, DropReason, Frame, Instant, LineId, Limits, Priority};
+use crate::crypto::{KeysState, Session};
+use crate::wire::{package, sealed};
+
+/// Two sessions made within this time were made at once.
+const AT_ONCE: Duration = Duration::from_secs(5);
+/// An answered open that carries no packet within this time is forgotten.
+pub(super) const UNCONFIRMED: Duration = Duration::from_secs(10);
+/// Sent this long ago and nothing heard since: something is wrong with the path.
+const SUSPECT: Duration = Duration::from_secs(3);
+
+/// Where a line's packets go.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Path {
+    /// As datagrams to an address.
+    Direct(SocketAddr),
+    /// As packages, wherever the mesh leads.
+    Mesh,
+}
+
+/// Largest datagram sent: fits every path that carries IPv6, tunnels included.
+pub const MAX_DATAGRAM: usize = 1_232;
+
+impl Path {
+    /// Most bytes of a packet inside a line that takes this path.
+    #[must_use]
+    pub const fn max_packet(self, limits: &Limits) -> usize {
+        match self {
+            Self::Direct(_) => MAX_DATAGRAM - sealed::HEADER - sealed::TAG,
+            Self::Mesh => limits.frame - package::SEALED_HEADER - sealed::TAG,
+        }
+    }
+}
+
+/// One session with the names both ends gave it.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) session: Session,
+    /// Ours: the generation our line id carries.
+    pub(super) generation: u32,
+    /// Theirs.
+    pub(super) peer_line: LineId,
+    pub(super) epoch: BootEpoch,
+    pub(super) made: Instant,
+    /// Whether the lower hashname opened it.
+    pub(super) by_lower: bool,
+}
+
+/// Keys made by answering an open; used once a packet came under them.
+#[derive(Debug)]
+pub(super) struct Next {
+    pub(super) keys: Keys,
+    /// The open that was answered, and the answer, for when it is repeated.
+    pub(super) open: (BootEpoch, u64),
+    pub(super) answer: Bytes,
+}
+
+/// The sessions and the path of a line.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) previous: Option<Keys>,
+    pub(super) current: Option<Keys>,
+    pub(super) next: Option<Next>,
+    pub(super) renewal: Option<Box<Opening>>,
+    pub(super) path: Path,
+    pub(super) heard: Instant,
+    /// The first time something was sent after the last time something was heard.
+    pub(super) unanswered: Option<Instant>,
+}
+
+/// A decrypted packet and whether it changed which keys are current.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Same,
+    /// The keys are new; true if the peer's boot epoch is.
+    Promoted { restarted: bool },
+}
+
+impl Line {
+    pub(super) const fn new(now: Instant, path: Path) -> Self {
+        Self {
+            previous: None,
+            current: None,
+            next: None,
+            renewal: None,
+            path,
+            heard: now,
+            unanswered: None,
+        }
+    }
+
+    /// Whether packets can be sent.
+    pub(super) const fn is_up(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Keys of our own open. Used at once, unless the peer's open of the same moment goes first.
+    pub(super) fn opened(&mut self, keys: Keys) -> Turn {
+        self.install(keys)
+    }
+
+    fn install(&mut self, keys: Keys) -> Turn {
+        let yields = self.current.as_ref().is_some_and(|current| {
+            let apart =
+                keys.made.since(current.made).max(current.made.since(keys.made));
+            apart < AT_ONCE
+                && current.epoch == keys.epoch
+                && current.by_lower
+                && !keys.by_lower
+        });
+        if yields {
+            self.previous = Some(keys);
+            return Turn::Same;
+        }
+        let restarted = self.current.as_ref().is_some_and(|c| c.epoch != keys.epoch);
+        self.previous = self.current.replace(keys);
+        Turn::Promoted { restarted }
+    }
+
+    /// Decrypts in place with the keys named by `generation`.
+    pub(super) fn unseal<'a>(
+        &mut self,
+        generation: u32,
+        counter: u64,
+        ad: &[u8],
+        bytes: &'a mut [u8],
+    ) -> Result<(&'a mut [u8], Turn), DropReason> {
+        let known = [self.current.as_mut(), self.previous.as_mut()];
+        for keys in known.into_iter().flatten() {
+            if keys.generation == generation {
+                return Ok((keys.session.open_in_place(counter, ad, bytes)?, Turn::Same));
+            }
+        }
+        let next = self.next.as_mut().filter(|n| n.keys.generation == generation);
+        let plain = next
+            .ok_or(DropReason::StaleKeys)?
+            .keys
+            .session
+            .open_in_place(counter, ad, bytes)?;
+        let turn = match self.next.take() {
+            Some(next) => self.install(next.keys),
+            None => Turn::Same,
+        };
+        Ok((plain, turn))
+    }
+
+    /// Something authentic arrived over `path`. True if the path changed by it.
+    pub(super) fn heard(&mut self, now: Instant, path: Path) -> bool {
+        self.heard = now;
+        self.unanswered = None;
+        core::mem::replace(&mut self.path, path) != path
+    }
+
+    /// Seals `frame` for the path and puts the headers around it.
+    pub(super) fn seal(
+        &mut self,
+        now: Instant,
+        ends: (Address, Address),
+        limits: &Limits,
+        priority: Priority,
+        frame: &mut Frame,
+    ) -> Result<Path, DropReason> {
+        let keys = self.current.as_mut().ok_or(DropReason::LineDown)?;
+        if keys.session.keys_state(now, limits) == KeysState::Dead {
+            return Err(DropReason::StaleKeys);
+        }
+        self.unanswered.get_or_insert(now);
+        let counter = keys.session.next_counter();
+        match self.path {
+            Path::Direct(_) => {
+                let head =
+                    sealed::Header { priority, line: keys.peer_line, counter }.emit();
+                seal_around(&mut keys.session, &head, &[&head], frame)?;
+            }
+            Path::Mesh => {
+                let (source, destination) = ends;
+                let head = package::Header {
+                    priority,
+                    reply: false,
+                    ttl: limits.ttl,
+                    content: package::Content::Sealed,
+                    sequence: package::Sequence::MA,
+                    destination,
+                    source,
+                    message: counter,
+                    total: 0,
+                    offset: 0,
+                }
+                .emit(LineId::LEN + frame.len() + sealed::TAG)?;
+                let ad = package::associated_data(&head, keys.peer_line);
+                seal_around(&mut keys.session, &ad, &[&keys.peer_line.0, &head], frame)?;
+            }
+        }
+        Ok(self.path)
+    }
+
+    /// Whether a new handshake should be under way: the keys are old, or nobody answers.
+    pub(super) fn wants_renewal(&self, now: Instant, limits: &Limits) -> bool {
+        let Some(current) = &self.current else { return false };
+        let old = current.session.keys_state(now, limits) != KeysState::Fresh;
+        old || self.unanswered.is_some_and(|since| now.since(since) >= SUSPECT)
+    }
+
+    /// The next moment at which something about this line changes by itself.
+    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
+        let mut at = self.heard + limits.line_idle;
+        if let Some(renewal) = &self.renewal {
+            at = at.min(renewal.deadline());
+        } else {
+            if let Some(current) = &self.current {
+                at = at.min(current.made + limits.rekey_after);
+            }
+            if let Some(since) = self.unanswered {
+                at = at.min(since + SUSPECT);
+            }
+        }
+        if let Some(next) = &self.next {
+            at = at.min(next.keys.made + UNCONFIRMED);
+        }
+        if let Some(previous) = &self.previous {
+            at = at.min(previous.made + limits.keys_dead_after);
+        }
+        at
+    }
+
+    /// Drops what time has ended. True if nothing is left to send or receive with.
+    pub(super) fn expire(&mut self, now: Instant, limits: &Limits) -> bool {
+        let dead = |k: &Keys| now.since(k.made) >= limits.keys_dead_after;
+        if self.previous.as_ref().is_some_and(dead) {
+            self.previous = None;
+        }
+        if self.current.as_ref().is_some_and(dead) {
+            self.current = None;
+        }
+        if self.next.as_ref().is_some_and(|n| now.since(n.keys.made) >= UNCONFIRMED) {
+            self.next = None;
+        }
+        let idle = now.since(self.heard) >= limits.line_idle;
+        idle || (self.current.is_none() && self.next.is_none() && self.renewal.is_none())
+    }
+}
+
+fn seal_around(
+    session: &mut Session,
+    ad: &[u8],
+    headers: &[&[u8]],
+    frame: &mut Frame,
+) -> Result<(), DropReason> {
+    let (_, tag) = session.seal_in_place(ad, frame.as_mut_slice())?;
+    let whole = frame.push_back(&tag) && headers.iter().all(|h| frame.push_front(h));
+    if whole { Ok(()) } else { Err(DropReason::Oversized) }
+}

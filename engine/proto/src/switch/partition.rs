@@ -1,0 +1,681 @@
+//! [`Switch`]: one partition of all hashnames. What starts here is what this node wants: to
+//! reach somebody, to send, to renew, to give up. What others want starts in `arrivals`.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::ask::{Answer, Ask, Effect, LineRef, Question, Token};
+use super::contact::{Contact, Standing, State};
+use super::contacts::Contacts;
+use super::line::{Line, Path};
+use super::messages::Assembly;
+use super::opening::{Opening, Targets};
+use super::questions::{MOST, Ping, Waiting};
+use crate::base::{
+    Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
+    Priority, RateTable, Timers, Wall,
+};
+use crate::crypto::open::{Capabilities, Opener};
+use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, PendingOpen};
+use crate::wire::inner::{self, Inner, Part};
+use crate::wire::package::{self, Code, Content, Sequence};
+use crate::wire::packet;
+
+/// How long a key may take to arrive before those who wait are told.
+const RESOLVING: Duration = Duration::from_secs(5);
+/// What an open packet says before its BODY.
+pub(super) const OPEN_JSON: &str = "{\"open\":1}";
+
+/// What one partition is told when it begins.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Which partition this is,
+    pub partition: u16,
+    /// of how many.
+    pub partitions: u16,
+    /// Who we are.
+    pub identity: Arc<Identity>,
+    /// This start of the node.
+    pub epoch: BootEpoch,
+    /// The bounds.
+    pub limits: Arc<Limits>,
+    /// What turns line ids into places; the same for all partitions of a node.
+    pub ids: LineIds,
+}
+
+/// Counters of a partition.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Packets sealed.
+    pub sealed: u64,
+    /// Packets opened.
+    pub unsealed: u64,
+    /// Opens sent, repetitions included.
+    pub opens_sent: u64,
+    /// Opens answered.
+    pub opens_answered: u64,
+    /// Lines that came up.
+    pub lines_opened: u64,
+    /// Keys renewed.
+    pub renewals: u64,
+    /// Cookies sent instead of answers.
+    pub cookies: u64,
+    /// What went no further.
+    pub drops: Drops,
+}
+
+/// One partition of all hashnames.
+pub struct Switch {
+    pub(super) setting: Setting,
+    pub(super) chance: Chance,
+    pub(super) contacts: Contacts,
+    pub(super) timers: Timers,
+    pub(super) effects: VecDeque<Effect>,
+    pub(super) pool: FramePool,
+    pub(super) assembly: Assembly,
+    pub(super) cookies: Cookies,
+    pub(super) opens: RateTable,
+    pub(super) opens_each: RateTable,
+    pub(super) unconfirmed: usize,
+    pub(super) probes: BTreeMap<Token, (Instant, Instant)>,
+    pub(super) counters: Counters,
+    opens_made: u64,
+    generations: u32,
+}
+
+impl core::fmt::Debug for Switch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Switch")
+            .field("partition", &self.setting.partition)
+            .field("contacts", &self.contacts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What status says of one hashname.
+#[derive(Clone, Debug)]
+pub struct ContactReport {
+    /// Who.
+    pub hashname: Hashname,
+    /// Where we stand with it.
+    pub state: State,
+    /// Where its packets go, if there is a line.
+    pub path: Option<Path>,
+    /// Since it was last heard.
+    pub silent: Option<Duration>,
+}
+
+impl Switch {
+    /// A partition that knows nobody yet.
+    #[must_use]
+    pub fn new(setting: Setting, mut chance: Chance) -> Self {
+        let limits = &setting.limits;
+        let (all, each) = (limits.opens_before_cookie, limits.opens_per_address);
+        Self {
+            contacts: Contacts::new(limits.contacts_per_shard, &mut chance),
+            timers: Timers::default(),
+            effects: VecDeque::new(),
+            pool: FramePool::new(1 << 18, 16),
+            assembly: Assembly::new(limits.assembling, limits.message),
+            cookies: Cookies::new(&mut chance, Instant::ZERO),
+            opens: RateTable::new(all, all, 1, &mut chance),
+            opens_each: RateTable::new(each, each, 4_096, &mut chance),
+            unconfirmed: 0,
+            probes: BTreeMap::new(),
+            counters: Counters::default(),
+            opens_made: 0,
+            generations: 0,
+            setting,
+            chance,
+        }
+    }
+
+    /// Takes the next thing to be done.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The next moment at which something happens by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let probes = self.probes.values().map(|(_, end)| *end).min();
+        self.timers.next().into_iter().chain(probes).min()
+    }
+
+    /// The counters so far.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Every contact, for status.
+    pub fn report(&self, now: Instant) -> impl Iterator<Item = ContactReport> + '_ {
+        self.contacts.iter().map(move |c| ContactReport {
+            hashname: c.hashname,
+            state: c.state(),
+            path: c.line().map(|l| l.path),
+            silent: c.line().map(|l| now.since(l.heard)),
+        })
+    }
+
+    /// Where the switch stands with a hashname.
+    #[must_use]
+    pub fn state(&self, peer: &Hashname) -> State {
+        let contact = self.contacts.find(&peer.address()).and_then(|s| self.contacts.get(s));
+        contact.map_or(State::Unknown, Contact::state)
+    }
+
+    /// A verified record came by: from the configuration, an announcement or an open.
+    pub fn learned(&mut self, now: Instant, record: Arc<KeyRecord>) {
+        if record.hashname() == self.setting.identity.hashname() {
+            return;
+        }
+        let Some(slot) = self.contacts.enter(record.hashname()) else {
+            return self.counters.drops.count(DropReason::TableFull);
+        };
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if contact.record.as_ref().is_some_and(|held| held.serial() >= record.serial()) {
+            return;
+        }
+        contact.record = Some(record);
+        if matches!(contact.state(), State::Unknown | State::Seen | State::Resolving) {
+            contact.become_(Standing::Resolved);
+        }
+        self.pursue(now, slot);
+    }
+
+    /// Addresses at which a hashname may be found. Ones from the configuration keep it from ever
+    /// being forgotten.
+    pub fn found(&mut self, now: Instant, peer: Hashname, at: &[SocketAddr], configured: bool) {
+        let Some(slot) = self.contacts.enter(peer) else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        contact.configured |= configured;
+        at.iter().rev().for_each(|a| contact.found_at(*a));
+        if contact.state() == State::Unknown && !at.is_empty() {
+            contact.become_(Standing::Seen);
+        }
+        self.pursue(now, slot);
+    }
+
+    /// Whether the mesh leads to a hashname.
+    pub fn reachable(&mut self, now: Instant, peer: Hashname, reachable: bool) {
+        let Some(slot) = self.contacts.enter(peer) else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        contact.reachable = reachable;
+        if reachable {
+            match contact.standing_mut() {
+                Standing::Connecting(opening) => opening.hurry(now),
+                Standing::Connected(line) => {
+                    if let Some(renewal) = &mut line.renewal {
+                        renewal.hurry(now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.pursue(now, slot);
+    }
+
+    /// Streams want a line to a hashname.
+    pub fn want(&mut self, now: Instant, peer: Hashname) {
+        let Some(slot) = self.contacts.enter(peer) else {
+            self.effects.push_back(Effect::LineDown { peer, code: Code::QueueFull });
+            return;
+        };
+        if let Some(contact) = self.contacts.get_mut(slot) {
+            contact.wanted = true;
+        }
+        match self.line_ref(slot) {
+            Some(_) => self.announce_line(slot),
+            None => self.pursue(now, slot),
+        }
+    }
+
+    /// The application asks for something.
+    pub fn ask(&mut self, now: Instant, ask: Ask) {
+        let Ask { token, peer, question } = ask;
+        match question {
+            Question::Probe { ttl, patience } => self.probe(now, token, peer, ttl, patience),
+            Question::Message { priority, reply, sealed: false, payload } => {
+                let what = Part {
+                    reply,
+                    id: token.0,
+                    total: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+                    offset: 0,
+                };
+                if payload.len() > self.setting.limits.message {
+                    return self.fail(token, Code::TooLarge);
+                }
+                self.send_plain(peer.address(), priority, what, &payload);
+            }
+            Question::Message { priority, reply, sealed: true, payload } => {
+                let message = Waiting { token, priority, reply, payload };
+                self.send_sealed(now, peer, message);
+            }
+            Question::Ping { priority, length, patience } => {
+                let deadline = now + patience;
+                let ping = Ping { token, priority, length, deadline, sent: None };
+                self.ping(now, peer, ping);
+            }
+        }
+    }
+
+    fn ping(&mut self, now: Instant, peer: Hashname, ping: Ping) {
+        let slot = self.contacts.enter(peer);
+        let added = slot
+            .and_then(|s| self.contacts.get_mut(s))
+            .is_some_and(|contact| contact.questions.add(ping));
+        match slot.filter(|_| added) {
+            Some(slot) => {
+                self.pursue(now, slot);
+                self.send_questions(now, slot);
+            }
+            None => self.fail(ping.token, Code::QueueFull),
+        }
+    }
+
+    fn send_sealed(&mut self, now: Instant, peer: Hashname, message: Waiting) {
+        if message.payload.len() > self.setting.limits.message {
+            return self.fail(message.token, Code::TooLarge);
+        }
+        let most = self.setting.limits.queued_for_open.min(MOST);
+        let slot = self.contacts.enter(peer);
+        let Some(contact) = slot.and_then(|s| self.contacts.get_mut(s)) else {
+            return self.fail(message.token, Code::QueueFull);
+        };
+        if contact.questions.waiting.len() >= most {
+            return self.fail(message.token, Code::QueueFull);
+        }
+        contact.questions.waiting.push_back(message);
+        if let Some(slot) = slot {
+            self.pursue(now, slot);
+            self.send_questions(now, slot);
+        }
+    }
+
+    fn probe(&mut self, now: Instant, token: Token, peer: Hashname, ttl: u8, patience: Duration) {
+        if self.probes.len() >= MOST {
+            return self.fail(token, Code::QueueFull);
+        }
+        self.probes.insert(token, (now, now + patience));
+        let head = package::Header {
+            priority: Priority::HIGHEST,
+            reply: false,
+            ttl: ttl.max(1),
+            content: Content::Probe,
+            sequence: Sequence::M,
+            destination: peer.address(),
+            source: self.us(),
+            message: token.0,
+            total: 0,
+            offset: 0,
+        };
+        self.send_package(&head, &[]);
+    }
+
+    /// Seals a packet of a stream and sends it. One for a line that is gone is counted.
+    pub fn seal(&mut self, now: Instant, line: LineRef, priority: Priority, frame: Frame) {
+        match self.contacts.get(line.slot) {
+            Some(c) if c.tenant == line.tenant => self.seal_to(now, line.slot, priority, frame),
+            _ => self.counters.drops.count(DropReason::LineDown),
+        }
+    }
+
+    /// Ends every line and says so to the peers.
+    pub fn close_all(&mut self, now: Instant) {
+        let last = u32::try_from(self.contacts.len()).unwrap_or(u32::MAX);
+        for slot in 0..last.saturating_mul(2).max(64) {
+            if self.contacts.get(slot).and_then(Contact::line).is_some_and(Line::is_up) {
+                let close = Frame::copied(&Inner::close(Code::ShuttingDown as u8));
+                self.seal_to(now, slot, Priority::HIGHEST, close);
+                self.fall(slot, Code::ShuttingDown);
+            }
+        }
+    }
+
+    /// Does what time demands.
+    pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
+        while let Some(slot) = self.timers.pop_due(now) {
+            self.contact_timeout(now, wall, slot);
+            self.schedule(slot);
+        }
+        let late: Vec<Token> =
+            self.probes.iter().filter(|(_, (_, end))| *end <= now).map(|(t, _)| *t).collect();
+        for token in late {
+            self.probes.remove(&token);
+            self.fail(token, Code::TimedOut);
+        }
+    }
+
+    fn contact_timeout(&mut self, now: Instant, _wall: Wall, slot: u32) {
+        let limits = self.setting.limits.clone();
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        for token in contact.questions.expired(now) {
+            self.effects.push_back(Effect::Answered(
+                token,
+                Answer::Failed { code: Code::TimedOut, by: None },
+            ));
+        }
+        match contact.standing_mut() {
+            Standing::Resolving(end) if *end <= now => self.fall(slot, Code::NoRoute),
+            Standing::Connecting(opening) if opening.is_hopeless(now, &limits) => {
+                self.fall(slot, Code::TimedOut);
+            }
+            Standing::Connecting(_) => self.repeat_open(now, slot),
+            Standing::Connected(line) => {
+                let unconfirmed = line.next.is_some();
+                let over = line.expire(now, &limits);
+                if unconfirmed && line.next.is_none() {
+                    self.unconfirmed = self.unconfirmed.saturating_sub(1);
+                }
+                if over {
+                    return self.fall(slot, Code::TimedOut);
+                }
+                if line.renewal.as_ref().is_some_and(|r| r.is_hopeless(now, &limits)) {
+                    line.renewal = None;
+                    return self.fall(slot, Code::TimedOut);
+                }
+                if line.renewal.is_none() && line.wants_renewal(now, &limits) {
+                    self.begin_open(now, slot);
+                }
+                self.repeat_open(now, slot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the next step towards a line, if somebody wants one.
+    pub(super) fn pursue(&mut self, now: Instant, slot: u32) {
+        if let Some(contact) = self.contacts.get_mut(slot) {
+            let wanted = contact.wanted || !contact.questions.is_empty();
+            match contact.state() {
+                State::Unknown | State::Seen if wanted => {
+                    contact.become_(Standing::Resolving(now + RESOLVING));
+                }
+                State::Resolved if wanted && contact.has_path() => {
+                    self.begin_open(now, slot);
+                    self.repeat_open(now, slot);
+                }
+                State::Resolved if wanted => {
+                    // The key is known and no way is: wait as long for a route as for a key.
+                    self.fall(slot, Code::NoRoute);
+                }
+                _ => {}
+            }
+        }
+        self.schedule(slot);
+    }
+
+    /// Starts a handshake with a contact whose record is known.
+    fn begin_open(&mut self, now: Instant, slot: u32) {
+        let generation = self.new_generation();
+        let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
+        self.opens_made += 1;
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(record) = contact.record.clone() else { return };
+        let opener = Opener {
+            line: ours,
+            epoch: self.setting.epoch,
+            counter: self.opens_made,
+            capabilities: Capabilities::default(),
+        };
+        let pending =
+            PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
+        let Ok(pending) = pending else {
+            return self.counters.drops.count(DropReason::BadSignature);
+        };
+        let opening = Box::new(Opening::new(now, pending, generation));
+        match contact.standing_mut() {
+            Standing::Connected(line) => {
+                self.counters.renewals += 1;
+                line.renewal = Some(opening);
+            }
+            _ => {
+                contact.become_(Standing::Connecting(opening));
+            }
+        }
+    }
+
+    /// Sends the open under way, if it is time to.
+    pub(super) fn repeat_open(&mut self, now: Instant, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let (addresses, reachable) = (contact.addresses.clone(), contact.reachable);
+        let peer = contact.hashname.address();
+        let opening = match contact.standing_mut() {
+            Standing::Connecting(opening) => opening,
+            Standing::Connected(line) => match &mut line.renewal {
+                Some(renewal) => renewal,
+                None => return,
+            },
+            _ => return,
+        };
+        let Some(targets) = opening.attempt(now, &addresses, reachable, &mut self.chance) else {
+            return;
+        };
+        let body = opening.pending.body().clone();
+        self.send_open(targets, peer, &body);
+    }
+
+    fn send_open(&mut self, targets: Targets, peer: Address, body: &[u8]) {
+        let mut bytes = BytesMut::with_capacity(2 + OPEN_JSON.len() + body.len());
+        if packet::emit(OPEN_JSON, &mut bytes).is_err() {
+            return;
+        }
+        bytes.extend_from_slice(body);
+        let bytes = bytes.freeze();
+        for to in targets.addresses {
+            self.counters.opens_sent += 1;
+            let priority = Priority::HIGHEST;
+            self.effects.push_back(Effect::Datagram { to, priority, bytes: bytes.clone() });
+        }
+        if targets.mesh {
+            self.counters.opens_sent += 1;
+            self.send_switch(peer, &bytes);
+        }
+    }
+
+    /// Sends a packet outside any line as a package.
+    pub(super) fn send_switch(&mut self, to: Address, bytes: &[u8]) {
+        let head = package::Header {
+            priority: Priority::HIGHEST,
+            reply: false,
+            ttl: self.setting.limits.ttl,
+            content: Content::Switch,
+            sequence: Sequence::M,
+            destination: to,
+            source: self.us(),
+            message: 0,
+            total: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            offset: 0,
+        };
+        self.send_package(&head, bytes);
+    }
+
+    fn send_package(&mut self, head: &package::Header, body: &[u8]) {
+        let Ok(head) = head.emit(body.len()) else {
+            return self.counters.drops.count(DropReason::Oversized);
+        };
+        let buffer = self.pool.spare(head.len() + body.len());
+        buffer.extend_from_slice(&head);
+        buffer.extend_from_slice(body);
+        let frame = buffer.split();
+        self.effects.push_back(Effect::Package(frame));
+    }
+
+    fn send_plain(&mut self, to: Address, priority: Priority, what: Part, payload: &[u8]) {
+        let most = self.setting.limits.frame - package::HEADER;
+        let mut offset = 0;
+        loop {
+            let rest = payload.get(offset as usize..).unwrap_or_default();
+            let body = rest.get(..most).unwrap_or(rest);
+            let head = package::Header {
+                priority,
+                reply: what.reply,
+                ttl: self.setting.limits.ttl,
+                content: Content::Message,
+                sequence: Sequence::M,
+                destination: to,
+                source: self.us(),
+                message: what.id,
+                total: what.total,
+                offset,
+            };
+            self.send_package(&head, body);
+            offset += u32::try_from(body.len()).unwrap_or(0);
+            if offset >= what.total {
+                return;
+            }
+        }
+    }
+
+    /// Sends what waited for the line: pings and messages.
+    pub(super) fn send_questions(&mut self, now: Instant, slot: u32) {
+        let limits = self.setting.limits.clone();
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
+        let most = line.path.max_packet(&limits);
+        let pings = contact.questions.to_send(now);
+        let messages = core::mem::take(&mut contact.questions.waiting);
+        for p in pings {
+            let length = p.length.clamp(9, most);
+            let write = |b: &mut BytesMut| {
+                Inner::echo(true, p.token.0, length, b);
+                Some(())
+            };
+            if let Some((frame, ())) = self.pool.frame(length, write) {
+                self.seal_to(now, slot, p.priority, frame);
+            }
+        }
+        for m in messages {
+            self.send_parts(now, slot, m, most);
+        }
+        self.schedule(slot);
+    }
+
+    fn send_parts(&mut self, now: Instant, slot: u32, message: Waiting, most: usize) {
+        let total = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
+        let step = most.saturating_sub(inner::MESSAGE_HEADER).max(1);
+        let mut offset = 0u32;
+        loop {
+            let rest = message.payload.get(offset as usize..).unwrap_or_default();
+            let body = rest.get(..step).unwrap_or(rest);
+            let part = Part { reply: message.reply, id: message.token.0, total, offset };
+            let write = |b: &mut BytesMut| {
+                Inner::message(part, b);
+                b.extend_from_slice(body);
+                Some(())
+            };
+            let room = inner::MESSAGE_HEADER + body.len();
+            if let Some((frame, ())) = self.pool.frame(room, write) {
+                self.seal_to(now, slot, message.priority, frame);
+            }
+            offset += u32::try_from(body.len()).unwrap_or(0);
+            if offset >= total {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn seal_to(&mut self, now: Instant, slot: u32, priority: Priority, mut frame: Frame) {
+        let limits = &self.setting.limits;
+        let us = self.setting.identity.hashname().address();
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let ends = (us, contact.hashname.address());
+        let Some(line) = contact.line_mut() else {
+            return self.counters.drops.count(DropReason::LineDown);
+        };
+        let quiet = line.unanswered.is_none();
+        match line.seal(now, ends, limits, priority, &mut frame) {
+            Ok(Path::Direct(to)) => {
+                let bytes = frame.freeze();
+                self.effects.push_back(Effect::Datagram { to, priority, bytes });
+            }
+            Ok(Path::Mesh) => self.effects.push_back(Effect::Package(frame.into_bytes())),
+            Err(reason) => return self.counters.drops.count(reason),
+        }
+        self.counters.sealed += 1;
+        if quiet {
+            self.schedule(slot);
+        }
+    }
+
+    /// A line ended or could not be opened: back to what is known, and everyone is told.
+    pub(super) fn fall(&mut self, slot: u32, code: Code) {
+        let tenant = self.contacts.new_tenant();
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let rest = contact.rest();
+        let before = contact.become_(rest);
+        if let Some(Standing::Connected(line)) = before {
+            self.unconfirmed = self.unconfirmed.saturating_sub(usize::from(line.next.is_some()));
+        }
+        contact.tenant = tenant;
+        let peer = contact.hashname;
+        let tokens = contact.questions.take_all();
+        if core::mem::take(&mut contact.wanted) {
+            self.effects.push_back(Effect::LineDown { peer, code });
+        }
+        for token in tokens {
+            self.fail(token, code);
+        }
+        self.schedule(slot);
+    }
+
+    pub(super) fn fail(&mut self, token: Token, code: Code) {
+        let answer = Answer::Failed { code, by: None };
+        self.effects.push_back(Effect::Answered(token, answer));
+    }
+
+    pub(super) fn line_ref(&self, slot: u32) -> Option<LineRef> {
+        let contact = self.contacts.get(slot)?;
+        contact.line().filter(|l| l.is_up())?;
+        Some(LineRef { partition: self.setting.partition, slot, tenant: contact.tenant })
+    }
+
+    /// Tells streams that a line is open.
+    pub(super) fn announce_line(&mut self, slot: u32) {
+        let Some(line) = self.line_ref(slot) else { return };
+        let limits = &self.setting.limits;
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        contact.wanted = true;
+        let Some(max_packet) = contact.line().map(|l| l.path.max_packet(limits)) else { return };
+        let peer = contact.hashname;
+        self.effects.push_back(Effect::LineUp { line, peer, max_packet });
+    }
+
+    pub(super) fn schedule(&mut self, slot: u32) {
+        let limits = &self.setting.limits;
+        let deadline = self.contacts.get(slot).and_then(|contact| {
+            let standing = match contact.standing() {
+                Standing::Resolving(end) => Some(*end),
+                Standing::Connecting(opening) => Some(opening.deadline()),
+                Standing::Connected(line) => Some(line.deadline(limits)),
+                Standing::Unknown | Standing::Seen | Standing::Resolved => None,
+            };
+            standing.into_iter().chain(contact.questions.deadline()).min()
+        });
+        self.timers.set(slot, deadline);
+    }
+
+    pub(super) fn us(&self) -> Address {
+        self.setting.identity.hashname().address()
+    }
+
+    pub(super) const fn new_generation(&mut self) -> u32 {
+        self.generations = self.generations.wrapping_add(1);
+        self.generations
+    }
+
+    /// A new line object for a contact that had none, whatever its state.
+    pub(super) fn line_for(&mut self, now: Instant, slot: u32, path: Path) -> Option<&mut Line> {
+        let contact = self.contacts.get_mut(slot)?;
+        if contact.line().is_none() {
+            contact.become_(Standing::Connected(Box::new(Line::new(now, path))))?;
+        }
+        contact.line_mut()
+    }
+
+}
