@@ -7,14 +7,12 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 
 use super::ask::{Answer, Effect, Message, Token};
-use super::contact::{Contact, Standing, State};
+use super::contact::{Contact, Standing};
 use super::line::{Keys, Next, Path, Turn};
 use super::partition::{OPEN_JSON, Switch};
-use crate::base::{
-    Address, BootEpoch, DropReason, Frame, Instant, LineId, Priority, Wall,
-};
+use crate::base::{Address, BootEpoch, DropReason, Instant, LineId, Priority, Wall};
+use crate::crypto::Knock;
 use crate::crypto::open::{self, Capabilities, Heard, Initiation, Proven};
-use crate::crypto::{Knock, cookie};
 use crate::wire::inner::{self, Inner, Part};
 use crate::wire::package::{self, Code, Content, Return};
 use crate::wire::packet::{self, Action, Packet, Place};
@@ -101,8 +99,7 @@ impl Switch {
         packet: &Packet<'_>,
     ) -> Result<(), DropReason> {
         let head = sealed::Header::from_json(packet)?;
-        let (partition, ..) =
-            self.setting.ids.resolve(head.line).ok_or(DropReason::UnknownLine)?;
+        let (partition, ..) = self.setting.ids.resolve(head.line).ok_or(DropReason::UnknownLine)?;
         let body = BytesMut::from(packet.body);
         if partition != self.setting.partition {
             let mut compact = BytesMut::from(head.emit().as_slice());
@@ -238,8 +235,7 @@ impl Switch {
         }
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
-        let answered =
-            proven.answer(ours, self.setting.epoch, Capabilities::default(), now)?;
+        let answered = proven.answer(ours, self.setting.epoch, Capabilities::default(), now)?;
         let by_lower = answered.record.hashname() < self.setting.identity.hashname();
         let keys = Keys {
             session: answered.session,
@@ -375,7 +371,8 @@ impl Switch {
         self.settle_turn(slot, first, turn, moved);
         // The peer uses its keys once a packet came under them, so one goes at once.
         self.send_questions(now, slot);
-        let quiet = self.contacts.get(slot).and_then(Contact::line).is_some_and(|l| l.unanswered.is_none());
+        let quiet =
+            self.contacts.get(slot).and_then(Contact::line).is_some_and(|l| l.unanswered.is_none());
         if quiet {
             let write = |b: &mut BytesMut| {
                 Inner::echo(true, 0, 9, b);
@@ -525,12 +522,8 @@ impl Switch {
             return Err(DropReason::UnknownKind);
         }
         let body = frame.split_off(package::HEADER).freeze();
-        let part = Part {
-            reply: head.reply,
-            id: head.message,
-            total: head.total,
-            offset: head.offset,
-        };
+        let part =
+            Part { reply: head.reply, id: head.message, total: head.total, offset: head.offset };
         self.arrived(now, head.source, false, head.priority, part, body)
     }
 

@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::opening::Opening;
-use crate::base::{Address, BootEpoch, DropReason, Frame, Instant, LineId, Limits, Priority};
+use crate::base::{Address, BootEpoch, DropReason, Frame, Instant, Limits, LineId, Priority};
 use crate::crypto::{KeysState, Session};
 use crate::wire::{package, sealed};
 
@@ -93,7 +93,9 @@ pub(super) struct Line {
 pub(super) enum Turn {
     Same,
     /// The keys are new; true if the peer's boot epoch is.
-    Promoted { restarted: bool },
+    Promoted {
+        restarted: bool,
+    },
 }
 
 impl Line {
@@ -121,12 +123,8 @@ impl Line {
 
     fn install(&mut self, keys: Keys) -> Turn {
         let yields = self.current.as_ref().is_some_and(|current| {
-            let apart =
-                keys.made.since(current.made).max(current.made.since(keys.made));
-            apart < AT_ONCE
-                && current.epoch == keys.epoch
-                && current.by_lower
-                && !keys.by_lower
+            let apart = keys.made.since(current.made).max(current.made.since(keys.made));
+            apart < AT_ONCE && current.epoch == keys.epoch && current.by_lower && !keys.by_lower
         });
         if yields {
             self.previous = Some(keys);
@@ -152,11 +150,8 @@ impl Line {
             }
         }
         let next = self.next.as_mut().filter(|n| n.keys.generation == generation);
-        let plain = next
-            .ok_or(DropReason::StaleKeys)?
-            .keys
-            .session
-            .open_in_place(counter, ad, bytes)?;
+        let plain =
+            next.ok_or(DropReason::StaleKeys)?.keys.session.open_in_place(counter, ad, bytes)?;
         let turn = match self.next.take() {
             Some(next) => self.install(next.keys),
             None => Turn::Same,
@@ -188,8 +183,7 @@ impl Line {
         let counter = keys.session.next_counter();
         match self.path {
             Path::Direct(_) => {
-                let head =
-                    sealed::Header { priority, line: keys.peer_line, counter }.emit();
+                let head = sealed::Header { priority, line: keys.peer_line, counter }.emit();
                 seal_around(&mut keys.session, &head, &[&head], frame)?;
             }
             Path::Mesh => {

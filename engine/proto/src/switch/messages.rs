@@ -101,7 +101,14 @@ impl Assembly {
         }
         self.held += size;
         let bytes = BytesMut::zeroed(size);
-        self.unfinished.push_back(Unfinished { from, sealed, id, since: now, bytes, have: Vec::new() });
+        self.unfinished.push_back(Unfinished {
+            from,
+            sealed,
+            id,
+            since: now,
+            bytes,
+            have: Vec::new(),
+        });
         self.unfinished.len() - 1
     }
 
@@ -137,7 +144,14 @@ mod tests {
 
     const FROM: Address = Address::new([1; 16]);
 
-    fn take(a: &mut Assembly, t: u64, id: u64, total: u32, offset: u32, part: &[u8]) -> Result<Option<Bytes>, DropReason> {
+    fn take(
+        a: &mut Assembly,
+        t: u64,
+        id: u64,
+        total: u32,
+        offset: u32,
+        part: &[u8],
+    ) -> Result<Option<Bytes>, DropReason> {
         let now = Instant::from_micros(t);
         a.take(now, FROM, true, id, total, offset, Bytes::copy_from_slice(part))
     }

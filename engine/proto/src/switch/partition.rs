@@ -423,8 +423,7 @@ impl Switch {
             counter: self.opens_made,
             capabilities: Capabilities::default(),
         };
-        let pending =
-            PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
+        let pending = PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
         let Ok(pending) = pending else {
             return self.counters.drops.count(DropReason::BadSignature);
         };
@@ -580,7 +579,13 @@ impl Switch {
         }
     }
 
-    pub(super) fn seal_to(&mut self, now: Instant, slot: u32, priority: Priority, mut frame: Frame) {
+    pub(super) fn seal_to(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        priority: Priority,
+        mut frame: Frame,
+    ) {
         let limits = &self.setting.limits;
         let us = self.setting.identity.hashname().address();
         let Some(contact) = self.contacts.get_mut(slot) else { return };
@@ -677,5 +682,4 @@ impl Switch {
         }
         contact.line_mut()
     }
-
 }
