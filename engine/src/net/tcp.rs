@@ -1,0 +1,291 @@
+//! TCP under links: listening, dialling, and the options that keep a link honest.
+//!
+//! Owns the sockets up to the moment they carry bytes; reading and writing are
+//! [`super::tls::Transport`]'s. It never speaks a protocol and never retries a dial by itself: the
+//! mesh decides when to try again.
+//!
+//! Why these options:
+//! - `TCP_NODELAY`: the writer gathers; the kernel must not wait for more.
+//! - `TCP_NOTSENT_LOWAT`: what the kernel holds unsent has lost its chance to be overtaken, so
+//!   writability is reported only while little waits. Without it the send buffer turns priorities
+//!   into a plain queue.
+//! - `TCP_USER_TIMEOUT` and keepalive: a peer that vanished is noticed even when the link's own
+//!   heartbeat cannot be written any more.
+//! - congestion control by name: links are long-lived and shared by many flows; the system's
+//!   default may be wrong for them, and an unknown name must not stop a node.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::sys;
+
+/// Connections the kernel finishes on its own before somebody accepts them.
+const BACKLOG: i32 = 1024;
+
+/// How a link's connection behaves. The values come from the configuration; zero durations turn an
+/// option off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// Bytes the kernel may hold unsent before the socket stops being writable
+    /// (`TCP_NOTSENT_LOWAT`).
+    pub unsent_limit_bytes: u32,
+    /// Unacknowledged data older than this ends the connection (`TCP_USER_TIMEOUT`).
+    pub user_timeout: Duration,
+    /// Silence before the first keepalive probe, and between probes.
+    pub keepalive: Duration,
+    /// Congestion control to ask for, such as `bbr`; the system's default where it is unknown or
+    /// `None`.
+    pub congestion: Option<String>,
+    /// Send buffer in bytes; `None` leaves it to the kernel, which sizes it to the path.
+    pub send_bytes: Option<usize>,
+    /// Receive buffer in bytes; `None` leaves it to the kernel.
+    pub receive_bytes: Option<usize>,
+}
+
+impl Default for TcpOptions {
+    /// 64 KiB unsent (a few tens of microseconds of a fast network, half a second of a slow one),
+    /// dead after 30 s, probed after 15 s, `bbr` where the kernel has it.
+    fn default() -> Self {
+        TcpOptions {
+            unsent_limit_bytes: 64 << 10,
+            user_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(15),
+            congestion: Some("bbr".into()),
+            send_bytes: None,
+            receive_bytes: None,
+        }
+    }
+}
+
+/// Prepares a connection that was dialled or accepted.
+///
+/// # Errors
+/// When `TCP_NODELAY` cannot be set, which only happens to sockets that are no longer connected.
+/// Everything else is best effort: a link works without it, only less well.
+pub fn tune(stream: &TcpStream, options: &TcpOptions) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    let _ = set_unsent_limit(stream, options.unsent_limit_bytes);
+    if !options.user_timeout.is_zero() {
+        let _ = socket.set_tcp_user_timeout(Some(options.user_timeout));
+    }
+    if !options.keepalive.is_zero() {
+        let probes =
+            TcpKeepalive::new().with_time(options.keepalive).with_interval(options.keepalive);
+        let _ = socket.set_tcp_keepalive(&probes);
+    }
+    if let Some(name) = &options.congestion {
+        let _ = socket.set_tcp_congestion(name.as_bytes());
+    }
+    size_buffers(&socket, options);
+    Ok(())
+}
+
+fn size_buffers(socket: &Socket, options: &TcpOptions) {
+    if let Some(bytes) = options.send_bytes {
+        let _ = socket.set_send_buffer_size(bytes);
+    }
+    if let Some(bytes) = options.receive_bytes {
+        let _ = socket.set_recv_buffer_size(bytes);
+    }
+}
+
+/// Bounds what the kernel holds unsent on this connection, in bytes (`TCP_NOTSENT_LOWAT`).
+///
+/// The socket counts as writable only while less waits. It does not stop a single large write; the
+/// writer keeps those small while urgent traffic waits.
+///
+/// # Errors
+/// The system's.
+pub fn set_unsent_limit(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_notsent_lowat(bytes)
+}
+
+/// Bytes accepted by the kernel that it has not sent for the first time (`SIOCOUTQNSD`).
+///
+/// # Errors
+/// The system's.
+pub fn unsent_bytes(stream: &TcpStream) -> io::Result<usize> {
+    sys::unsent_bytes(stream.as_fd())
+}
+
+/// The congestion control in use.
+///
+/// # Errors
+/// The system's.
+pub fn congestion(stream: &TcpStream) -> io::Result<String> {
+    let name = SockRef::from(stream).tcp_congestion()?;
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
+}
+
+/// Starts a connection without waiting for it. Progress shows as writability; then ask
+/// [`connected`].
+///
+/// # Errors
+/// The system's, as far as it knows at once: no route, out of sockets, refused locally.
+pub fn dial(to: SocketAddr, options: &TcpOptions) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Buffer sizes decide the window scale, which is settled by the first packet.
+    size_buffers(&socket, options);
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    let stream = TcpStream::from_std(socket.into());
+    tune(&stream, options)?;
+    Ok(stream)
+}
+
+/// Whether a dialled connection stands. False means still under way.
+///
+/// # Errors
+/// Why it failed: refused, timed out, unreachable.
+pub fn connected(stream: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    match stream.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What one attempt to accept brought.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A tuned connection and where it comes from, canonical.
+    Link(TcpStream, SocketAddr),
+    /// Nobody waits; the next one raises readiness.
+    Empty,
+    /// Descriptors or memory have run out. Connections still wait, so readiness would not be raised
+    /// again and asking at once would spin: call again after a pause, or once a connection has been
+    /// closed.
+    Exhausted,
+}
+
+/// A listening socket for links and tunnels.
+#[derive(Debug)]
+pub struct LinkListener {
+    listener: TcpListener,
+    options: TcpOptions,
+    local: SocketAddr,
+}
+
+impl LinkListener {
+    /// Listens on `addr`; `options` are given to each accepted connection. An IPv6 wildcard takes
+    /// IPv4 too.
+    ///
+    /// # Errors
+    /// The system's: the address is in use or not ours.
+    pub fn bind(
+        addr: SocketAddr,
+        options: TcpOptions,
+        reuse_port: bool,
+    ) -> io::Result<LinkListener> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if let SocketAddr::V6(v6) = addr {
+            socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+        }
+        // Without this a restarted node waits a minute for its own closed connections.
+        socket.set_reuse_address(true)?;
+        if reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        size_buffers(&socket, &options);
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from_std(socket.into());
+        let local = listener.local_addr()?;
+        Ok(LinkListener { listener, options, local })
+    }
+
+    /// The address listened on, with the port the system chose if 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Takes one waiting connection. Call until it says [`Accepted::Empty`] or
+    /// [`Accepted::Exhausted`].
+    ///
+    /// # Errors
+    /// Only what makes the listener useless. A connection that died while it waited is passed over.
+    pub fn accept(&self) -> io::Result<Accepted> {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, from)) => {
+                    if tune(&stream, &self.options).is_ok() {
+                        return Ok(Accepted::Link(stream, canonical(from)));
+                    }
+                }
+                Err(error) => match error.raw_os_error() {
+                    _ if error.kind() == io::ErrorKind::WouldBlock => return Ok(Accepted::Empty),
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                        return Ok(Accepted::Exhausted);
+                    }
+                    // Errors of the connection, not of the listener; accept(2) passes them on.
+                    Some(
+                        libc::ECONNABORTED
+                        | libc::EINTR
+                        | libc::EPROTO
+                        | libc::EPERM
+                        | libc::ENETDOWN
+                        | libc::ENOPROTOOPT
+                        | libc::EHOSTDOWN
+                        | libc::ENONET
+                        | libc::EHOSTUNREACH
+                        | libc::EOPNOTSUPP
+                        | libc::ENETUNREACH,
+                    ) => {}
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+}
+
+/// An IPv4 address as IPv4, even when an IPv6 socket saw it.
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
+            None => addr,
+        },
+        SocketAddr::V4(_) => addr,
+    }
+}
+
+impl Source for LinkListener {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.listener.register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.listener.reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listener.deregister(registry)
+    }
+}

@@ -1,0 +1,4 @@
+//! Threads and what passes between them.
+
+mod doze;
+pub mod mailbox;
