@@ -1,5 +1,20 @@
-//! The runtime of Trunkline: threads, sockets and the embedding API around `trunkline-proto`.
+//! Trunkline as a library: the runtime around `trunkline-proto`, and the API to embed a node.
+//!
+//! [`Engine::start`] runs a node on threads of its own; its [`Handle`] opens tunnels, sends
+//! messages, asks for round trips and routes, and tells how the node is. [`config`] reads the
+//! one file a deployed node has, [`control`] is how its owner talks to it, [`net`] holds the
+//! sockets and [`runtime`] the threads.
 #![deny(unsafe_code)]
 
+pub mod config;
+pub mod control;
+mod engine;
+mod handle;
 pub mod net;
 pub mod runtime;
+mod setup;
+
+pub use engine::{Engine, StartError};
+pub use handle::{Failure, Handle, Hop, Inbox, SendOptions, Tunnel};
+pub use setup::{Dial, Listener, Setup, SetupError};
+pub use trunkline_proto as proto;

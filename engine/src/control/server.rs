@@ -1,0 +1,384 @@
+//! Serving the control socket: accepts in a thread of its own, answers each client in one of its
+//! own, and asks the [`ControlTarget`] for everything.
+//!
+//! Owns the connections and their bounds: 16 clients, requests of 64 KiB, 5 s for a client to
+//! take its answer. Never touches the packet path, and never believes a request: hashnames,
+//! targets and numbers are judged here, before the engine sees them.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tracing::{debug, warn};
+use trunkline_proto::base::{Hashname, Priority};
+
+use super::protocol::{
+    Act, Answer, Fault, Hop, LONGEST_REQUEST, PingAsk, PingSummary, Probe, ProxyAsk, ProxyOpened,
+    Request, TraceAsk, TraceReport, What, codes,
+};
+use super::report::StatusReport;
+use super::socket::{ControlError, Socket};
+use crate::config::HostPort;
+
+/// Clients served at a time; the next one is told so.
+pub const MOST_CLIENTS: usize = 16;
+
+/// A client that does not take its answer for this long is cut off.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+/// After a failed accept (no descriptors left, say), the next attempt comes this much later.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+const LISTENER: Token = Token(0);
+const STOP: Token = Token(1);
+
+/// What a node can be asked to do. Calls come from the clients' threads, several at a time, and
+/// may take as long as the work takes.
+///
+/// `tell` gets what happens on the way; once it breaks, the client is gone and the call should
+/// end early. What has passed here has been judged: `ask`'s hashname is `to`, its numbers are in
+/// bounds.
+pub trait ControlTarget: Send + Sync {
+    /// How the node is.
+    fn status(&self) -> StatusReport;
+
+    /// Sends probes and waits for their answers.
+    ///
+    /// # Errors
+    /// If nothing could be sent; a lost probe is none.
+    fn ping(
+        &self,
+        to: Hashname,
+        ask: &PingAsk,
+        tell: &mut dyn FnMut(Probe) -> ControlFlow<()>,
+    ) -> Result<PingSummary, Fault>;
+
+    /// Finds the hops of the way there.
+    ///
+    /// # Errors
+    /// If no way is known.
+    fn trace(
+        &self,
+        to: Hashname,
+        ask: &TraceAsk,
+        tell: &mut dyn FnMut(Hop) -> ControlFlow<()>,
+    ) -> Result<TraceReport, Fault>;
+
+    /// Opens a local port that leads to `target` behind `to`, until the answer is dropped.
+    ///
+    /// # Errors
+    /// If it cannot be listened at `listen`.
+    fn proxy(
+        &self,
+        to: Hashname,
+        target: HostPort,
+        listen: SocketAddr,
+    ) -> Result<Box<dyn OpenProxy>, Fault>;
+
+    /// Lets the node drain and end. Only signals: the caller's answer has yet to be sent.
+    fn stop(&self);
+}
+
+/// A proxy that lives until it is dropped.
+pub trait OpenProxy: Send {
+    /// Where local programs connect.
+    fn listening(&self) -> SocketAddr;
+}
+
+/// The serving thread. Dropping it closes the socket and hangs up on all clients.
+#[derive(Debug)]
+pub struct ControlServer {
+    waker: Waker,
+    acceptor: Option<JoinHandle<()>>,
+    clients: Arc<Clients>,
+}
+
+impl ControlServer {
+    /// Makes the socket and starts serving.
+    ///
+    /// # Errors
+    /// If the socket cannot be made, or another node has it.
+    pub fn start(path: &Path, target: Arc<dyn ControlTarget>) -> Result<Self, ControlError> {
+        let system = |source| ControlError::System { path: path.to_owned(), source };
+        let socket = Socket::bind(path)?;
+        let poll = Poll::new().map_err(system)?;
+        let waker = Waker::new(poll.registry(), STOP).map_err(system)?;
+        poll.registry()
+            .register(&mut SourceFd(&socket.listener.as_raw_fd()), LISTENER, Interest::READABLE)
+            .map_err(system)?;
+        let clients = Arc::new(Clients::default());
+        let acceptor = Acceptor { poll, socket, target, clients: Arc::clone(&clients) };
+        let acceptor = thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || acceptor.run())
+            .map_err(system)?;
+        Ok(Self { waker, acceptor: Some(acceptor), clients })
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        // A waker that fails has lost its poll, and then the thread is ending anyway.
+        if self.waker.wake().is_ok()
+            && let Some(acceptor) = self.acceptor.take()
+        {
+            let _ = acceptor.join();
+        }
+        // The clients' threads end with their connections; joining them here would be joining
+        // ourselves when a client's `stop` is what brought us here.
+        self.clients.hang_up();
+    }
+}
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+struct Clients(Mutex<HashMap<u64, UnixStream>>);
+
+impl Clients {
+    fn add(&self, id: u64, stream: UnixStream) -> bool {
+        let mut open = self.0.lock();
+        let room = open.len() < MOST_CLIENTS;
+        if room {
+            open.insert(id, stream);
+        }
+        room
+    }
+
+    fn remove(&self, id: u64) {
+        self.0.lock().remove(&id);
+    }
+
+    fn hang_up(&self) {
+        for stream in self.0.lock().values() {
+            // Already gone is as good.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+struct Acceptor {
+    poll: Poll,
+    socket: Socket,
+    target: Arc<dyn ControlTarget>,
+    clients: Arc<Clients>,
+}
+
+impl Acceptor {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(4);
+        let mut next_id = 0;
+        let mut pause = None;
+        loop {
+            match self.poll.poll(&mut events, pause.take()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return warn!(%error, "control: the poller failed, no more clients"),
+                Ok(()) if events.iter().any(|e| e.token() == STOP) => return,
+                Ok(()) => {}
+            }
+            loop {
+                match self.socket.listener.accept() {
+                    Ok((stream, _)) => {
+                        next_id += 1;
+                        self.welcome(next_id, stream);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        warn!(%error, "control: cannot accept a client");
+                        pause = Some(ACCEPT_PAUSE);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, id: u64, stream: UnixStream) {
+        let prepared = stream
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_write_timeout(Some(WRITE_PATIENCE)))
+            .and_then(|()| Ok((stream.try_clone()?, stream.try_clone()?)));
+        let (own, reader) = match prepared {
+            Ok(streams) => streams,
+            Err(error) => return warn!(%error, "control: cannot serve a client"),
+        };
+        if !self.clients.add(id, own) {
+            let message = format!("{MOST_CLIENTS} clients are connected already; end one of them");
+            let fault = Fault::new(codes::BUSY, message).with("limit", MOST_CLIENTS);
+            let _ = send(&stream, 0, What::Error(fault));
+            return;
+        }
+        let (target, clients) = (Arc::clone(&self.target), Arc::clone(&self.clients));
+        let started = thread::Builder::new().name(format!("control-{id}")).spawn(move || {
+            let guard = Leaving { id, clients };
+            let mut client = ClientThread { reader: BufReader::new(reader), stream, target };
+            if let Err(error) = client.serve() {
+                debug!(%error, "control: a client went away");
+            }
+            drop(guard);
+        });
+        if let Err(error) = started {
+            self.clients.remove(id);
+            warn!(%error, "control: cannot start a thread for a client");
+        }
+    }
+}
+
+/// Gives a client's place back, however its thread ends.
+struct Leaving {
+    id: u64,
+    clients: Arc<Clients>,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.clients.remove(self.id);
+    }
+}
+
+struct ClientThread {
+    reader: BufReader<UnixStream>,
+    stream: UnixStream,
+    target: Arc<dyn ControlTarget>,
+}
+
+impl ClientThread {
+    /// Answers one request after the other until the client hangs up.
+    fn serve(&mut self) -> io::Result<()> {
+        while let Some(line) = self.read_line()? {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match serde_json::from_slice::<Request>(&line) {
+                Ok(request) => self.answer(request)?,
+                Err(error) => {
+                    let fault = bad(format!("not a request: {error}"));
+                    send(&self.stream, id_of(&line), What::Error(fault))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, Request { id, act }: Request) -> io::Result<()> {
+        let (stream, target) = (&self.stream, Arc::clone(&self.target));
+        let done = match act {
+            Act::Status => ok(&target.status()),
+            Act::Ping(ask) => judge_ping(&ask).and_then(|to| {
+                let summary = target.ping(to, &ask, &mut |probe| tell(stream, id, &probe))?;
+                ok(&summary)
+            }),
+            Act::Trace(ask) => judge_trace(&ask).and_then(|to| {
+                let report = target.trace(to, &ask, &mut |hop| tell(stream, id, &hop))?;
+                ok(&report)
+            }),
+            Act::Proxy(ask) => match open_proxy(&*target, &ask) {
+                Ok(proxy) => return self.keep_open(id, proxy),
+                Err(fault) => Err(fault),
+            },
+            Act::Stop => {
+                // Answered first: the node may be gone before a later answer is sent.
+                send(stream, id, What::Ok(serde_json::json!({})))?;
+                target.stop();
+                return Ok(());
+            }
+        };
+        send(&self.stream, id, done.map_or_else(What::Error, What::Ok))
+    }
+
+    /// Keeps a proxy until its client hangs up.
+    fn keep_open(&mut self, id: u64, proxy: Box<dyn OpenProxy>) -> io::Result<()> {
+        let opened = ProxyOpened { listening: proxy.listening() };
+        let event = serde_json::to_value(&opened).map_err(io::Error::other)?;
+        send(&self.stream, id, What::Event(event))?;
+        while let Some(line) = self.read_line()? {
+            let message = "this connection keeps a proxy open; ask on another one";
+            let fault = Fault::new(codes::BUSY, message);
+            send(&self.stream, id_of(&line), What::Error(fault))?;
+        }
+        Ok(())
+    }
+
+    /// The next line, or none when the client hung up. A line that is too long ends the
+    /// conversation: where the next one begins is no longer known.
+    fn read_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let most = u64::try_from(LONGEST_REQUEST).unwrap_or(u64::MAX);
+        self.reader.by_ref().take(most).read_until(b'\n', &mut line)?;
+        if line.len() == LONGEST_REQUEST && line.last() != Some(&b'\n') {
+            let fault = bad(format!("a request has at most {LONGEST_REQUEST} bytes"));
+            send(&self.stream, 0, What::Error(fault))?;
+            return Ok(None);
+        }
+        Ok((!line.is_empty()).then_some(line))
+    }
+}
+
+fn send(mut stream: &UnixStream, id: u64, what: What) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Answer { id, what }).map_err(io::Error::other)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+fn tell(stream: &UnixStream, id: u64, event: &impl Serialize) -> ControlFlow<()> {
+    let sent = serde_json::to_value(event)
+        .map_err(io::Error::other)
+        .and_then(|event| send(stream, id, What::Event(event)));
+    if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+fn ok(answer: &impl Serialize) -> Result<serde_json::Value, Fault> {
+    serde_json::to_value(answer)
+        .map_err(|e| Fault::new(codes::INTERNAL, format!("the answer cannot be written: {e}")))
+}
+
+fn bad(message: impl Into<String>) -> Fault {
+    Fault::new(codes::BAD_REQUEST, message)
+}
+
+/// The id of a request that could not be understood, so that its asker can tell which.
+fn id_of(line: &[u8]) -> u64 {
+    let value: Option<serde_json::Value> = serde_json::from_slice(line).ok();
+    value.and_then(|v| v.get("id")?.as_u64()).unwrap_or(0)
+}
+
+fn hashname(text: &str) -> Result<Hashname, Fault> {
+    text.parse().map_err(|e| bad(format!("`{text}` is no hashname: {e}")))
+}
+
+fn judge_time(name: &str, ms: u64) -> Result<(), Fault> {
+    let most = PingAsk::LONGEST_MS;
+    if ms <= most { Ok(()) } else { Err(bad(format!("{name} {ms} is over {most}"))) }
+}
+
+fn judge_ping(ask: &PingAsk) -> Result<Hashname, Fault> {
+    judge_time("interval_ms", ask.interval_ms)?;
+    judge_time("timeout_ms", ask.timeout_ms)?;
+    if ask.count == 0 || ask.count > PingAsk::MOST {
+        return Err(bad(format!("count {} is not 1 to {}", ask.count, PingAsk::MOST)));
+    }
+    if let Some(level) = ask.priority.filter(|level| Priority::new(*level).is_none()) {
+        return Err(bad(format!("priority {level} is not 0 to 7")));
+    }
+    hashname(&ask.hashname)
+}
+
+fn judge_trace(ask: &TraceAsk) -> Result<Hashname, Fault> {
+    judge_time("timeout_ms", ask.timeout_ms)?;
+    hashname(&ask.hashname)
+}
+
+fn open_proxy(target: &dyn ControlTarget, ask: &ProxyAsk) -> Result<Box<dyn OpenProxy>, Fault> {
+    let to = hashname(&ask.hashname)?;
+    let host_port = ask.target.parse::<HostPort>().map_err(|e| bad(e.to_string()))?;
+    target.proxy(to, host_port, ask.listen)
+}
