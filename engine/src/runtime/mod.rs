@@ -1,4 +1,13 @@
-//! Threads and what passes between them.
+//! Threads, and what passes between them.
+//!
+//! A [`worker`] is one thread: a poller, the stages the plan seats there, and the sockets that
+//! belong to them. Workers reach each other through [`mailbox`]es only. [`links`] are the
+//! connections to neighbours, [`tunnels`] local TCP connections carried by streams, [`clock`] is
+//! the one place that asks the machine for the time.
 
+pub mod clock;
 mod doze;
+pub mod links;
 pub mod mailbox;
+pub mod tunnels;
+pub mod worker;

@@ -1,0 +1,397 @@
+//! Connections to neighbours: dialled, accepted, read and written.
+//!
+//! The reading half of a link lives on the thread that reads it, the writing half on the thread
+//! of its writer; in a collapsed plan both are the same thread. Frames and priorities are the
+//! shard's business: here bytes go in and out.
+//!
+//! ```text
+//!   dial / accept ─► handshake ─► open ─► closed ─► (dialled ones: wait, dial again)
+//! ```
+
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mio::{Interest, Registry, Token};
+use trunkline_proto::base::{FramePool, Instant, Limits, LinkId, Wall};
+use trunkline_proto::mesh::link as session;
+use trunkline_proto::shard::{Input, Shard};
+use trunkline_proto::stage::outgoing::Outgoing;
+
+use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
+
+/// Bytes read from a link at a time.
+const READ: usize = 128 << 10;
+/// Reads of one link before others get their turn.
+const READS: usize = 4;
+/// Most pieces in one write.
+const PIECES: usize = 64;
+/// Least and most bytes the kernel may hold unsent for one link.
+const UNSENT: (u32, u32) = (16 << 10, 1 << 20);
+
+/// One link's reading half.
+struct Reader {
+    transport: Transport,
+    token: Token,
+    side: session::Side,
+    cost: u32,
+    /// Which of the configured links this is.
+    dial: Option<usize>,
+    remote: SocketAddr,
+    /// Until when the handshake must be done; `None` once it is.
+    handshake: Option<Instant>,
+    /// The beginning of a frame that has not come whole yet.
+    partial: BytesMut,
+}
+
+/// One link's writing half.
+struct WriteHalf {
+    transport: Transport,
+    token: Token,
+    blocked: bool,
+    limit: u32,
+    /// Bytes taken since, for judging how fast the link drains.
+    taken: u64,
+    since: Instant,
+}
+
+/// What became of a link, for the worker.
+#[derive(Debug)]
+pub enum Happened {
+    /// The transport is up: the writing half is to go to its writer.
+    Opened(LinkId, Transport),
+    /// The connection is gone.
+    Closed(Closed),
+}
+
+/// A connection that is gone.
+#[derive(Debug)]
+pub struct Closed {
+    /// Which link.
+    pub link: LinkId,
+    /// Which of the configured links it was.
+    pub dial: Option<usize>,
+    /// Its token, free again.
+    pub token: Token,
+    /// Where it led.
+    pub remote: SocketAddr,
+    /// Why.
+    pub why: String,
+}
+
+/// The links read on one thread.
+#[derive(Default)]
+pub struct Readers {
+    links: HashMap<LinkId, Reader>,
+    by_token: HashMap<Token, LinkId>,
+    /// Links with more to read than their turn allowed.
+    unread: Vec<LinkId>,
+}
+
+/// The links written on one thread.
+#[derive(Default)]
+pub struct Writers {
+    links: HashMap<LinkId, WriteHalf>,
+    by_token: HashMap<Token, LinkId>,
+    /// Links that may have something to write.
+    busy: Vec<LinkId>,
+}
+
+/// A new connection.
+pub struct Connection {
+    /// Its transport, not yet shaken hands on.
+    pub transport: Transport,
+    /// Who called whom.
+    pub side: session::Side,
+    /// Our cost of sending there.
+    pub cost: u32,
+    /// Which of the configured links this is.
+    pub dial: Option<usize>,
+    /// Where it leads.
+    pub remote: SocketAddr,
+}
+
+impl Readers {
+    /// How many links there are, handshakes included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// Whether another connection from this address may shake hands.
+    #[must_use]
+    pub fn admits(&self, from: IpAddr, limits: &Limits) -> bool {
+        let (mut all, mut same) = (0, 0);
+        for link in self.links.values().filter(|l| l.handshake.is_some()) {
+            all += 1;
+            same += usize::from(link.remote.ip() == from);
+        }
+        all < limits.half_open && same < limits.half_open_per_address && self.len() < limits.links
+    }
+
+    /// Takes a new connection.
+    ///
+    /// # Errors
+    /// When the poller does not take it.
+    pub fn add(
+        &mut self,
+        now: Instant,
+        limits: &Limits,
+        registry: &Registry,
+        (link, token): (LinkId, Token),
+        mut connection: Connection,
+    ) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        registry.register(&mut connection.transport, token, interest)?;
+        let Connection { transport, side, cost, dial, remote } = connection;
+        let handshake = Some(now + limits.tls_handshake);
+        let partial = BytesMut::new();
+        let reader = Reader { transport, token, side, cost, dial, remote, handshake, partial };
+        self.links.insert(link, reader);
+        self.by_token.insert(token, link);
+        Ok(())
+    }
+
+    /// Which link has this token.
+    #[must_use]
+    pub fn link(&self, token: Token) -> Option<LinkId> {
+        self.by_token.get(&token).copied()
+    }
+
+    /// Where a link leads, and which of the configured links it is.
+    #[must_use]
+    pub fn remote(&self, link: LinkId) -> Option<(SocketAddr, Option<usize>, bool)> {
+        self.links.get(&link).map(|l| (l.remote, l.dial, l.transport.is_protected()))
+    }
+
+    /// The links with more to read, taken out.
+    pub fn take_unread(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Whether some links have more to read.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// When the first handshake under way runs out of time.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.links.values().filter_map(|l| l.handshake).min()
+    }
+
+    /// Links whose handshake took too long.
+    #[must_use]
+    pub fn late(&self, now: Instant) -> Vec<LinkId> {
+        let late = |l: &Reader| l.handshake.is_some_and(|d| d <= now);
+        self.links.iter().filter(|(_, l)| late(l)).map(|(id, _)| *id).collect()
+    }
+
+    /// A link's socket is ready, or it had more to read.
+    pub fn ready(
+        &mut self,
+        link: LinkId,
+        (now, wall): (Instant, Wall),
+        shard: &mut Shard,
+        pool: &mut FramePool,
+    ) -> Result<Option<Transport>, String> {
+        let Some(reader) = self.links.get_mut(&link) else { return Ok(None) };
+        let mut opened = None;
+        if reader.handshake.is_some() {
+            match reader.transport.handshake() {
+                Ok(HandshakeState::Wants { .. }) => return Ok(None),
+                Ok(HandshakeState::Done { peer }) => {
+                    reader.handshake = None;
+                    let transport = proof(peer);
+                    let (side, cost) = (reader.side.clone(), reader.cost);
+                    opened = Some(reader.transport.try_clone().map_err(|e| e.to_string())?);
+                    shard.handle(now, wall, Input::LinkOpened { link, side, transport, cost });
+                }
+                Err(error) => return Err(format!("handshake: {error}")),
+            }
+        }
+        for _ in 0..READS {
+            match reader.read(link, (now, wall), shard, pool) {
+                Ok(ReadOutcome::Bytes(_)) => {}
+                Ok(ReadOutcome::Blocked) => return Ok(opened),
+                Ok(ReadOutcome::Closed) => return Err("the neighbour closed the connection".into()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        self.unread.push(link);
+        Ok(opened)
+    }
+
+    /// Forgets a link and closes its socket.
+    pub fn remove(&mut self, link: LinkId, registry: &Registry, why: String) -> Option<Closed> {
+        let mut gone = self.links.remove(&link)?;
+        let _ = registry.deregister(&mut gone.transport);
+        let _ = gone.transport.shutdown();
+        self.by_token.remove(&gone.token);
+        Some(Closed { link, dial: gone.dial, token: gone.token, remote: gone.remote, why })
+    }
+}
+
+impl Reader {
+    fn read(
+        &mut self,
+        link: LinkId,
+        (now, wall): (Instant, Wall),
+        shard: &mut Shard,
+        pool: &mut FramePool,
+    ) -> io::Result<ReadOutcome> {
+        let buffer = pool.spare(self.partial.len() + READ);
+        buffer.extend_from_slice(&self.partial);
+        let outcome = self.transport.read(buffer)?;
+        let mut bytes = buffer.split();
+        if let ReadOutcome::Bytes(_) = outcome {
+            self.partial.clear();
+            shard.received(now, wall, link, &mut bytes);
+            // At most one frame that has not come whole: the only bytes ever copied here.
+            self.partial.extend_from_slice(&bytes);
+        }
+        if self.transport.wants_write() {
+            self.transport.flush()?;
+        }
+        Ok(outcome)
+    }
+}
+
+fn proof(peer: Option<PeerProof>) -> session::Transport {
+    match peer {
+        Some(p) => session::Transport::Tls { peer_key: p.key, binding: p.binding },
+        None => session::Transport::Plain,
+    }
+}
+
+impl Writers {
+    /// Takes the writing half of a link.
+    pub fn adopt(
+        &mut self,
+        now: Instant,
+        registry: &Registry,
+        (link, token): (LinkId, Token),
+        mut transport: Transport,
+    ) -> io::Result<()> {
+        registry.register(&mut transport, token, Interest::WRITABLE)?;
+        let limit = 64 << 10;
+        let _ = tcp::set_unsent_limit(transport.socket(), limit);
+        let half = WriteHalf { transport, token, blocked: false, limit, taken: 0, since: now };
+        self.links.insert(link, half);
+        self.by_token.insert(token, link);
+        self.busy.push(link);
+        Ok(())
+    }
+
+    /// Which link has this token.
+    #[must_use]
+    pub fn link(&self, token: Token) -> Option<LinkId> {
+        self.by_token.get(&token).copied()
+    }
+
+    /// A link's socket has room again.
+    pub fn writable(&mut self, link: LinkId) {
+        if let Some(half) = self.links.get_mut(&link) {
+            half.blocked = false;
+            self.busy.push(link);
+        }
+    }
+
+    /// Forgets a link, after a last attempt to write what is left. Gives back its token.
+    pub fn remove(&mut self, link: LinkId, registry: &Registry) -> Option<Token> {
+        let mut gone = self.links.remove(&link)?;
+        let _ = gone.transport.shutdown();
+        let _ = registry.deregister(&mut gone.transport);
+        self.by_token.remove(&gone.token);
+        Some(gone.token)
+    }
+
+    /// Writes what waits, link by link, until sockets are full. Gives back the links that broke.
+    pub fn flush(&mut self, now: Instant, shard: &mut Shard) -> Vec<(LinkId, io::Error)> {
+        let Some(writer) = shard.writer() else { return Vec::new() };
+        while let Some(link) = writer.take_ready() {
+            self.busy.push(link);
+        }
+        let mut broken = Vec::new();
+        for link in std::mem::take(&mut self.busy) {
+            let Some(half) = self.links.get_mut(&link).filter(|h| !h.blocked) else { continue };
+            let Some(outgoing) = writer.outgoing(link) else { continue };
+            match half.write(now, outgoing) {
+                Ok(true) => {}
+                Ok(false) => self.busy.push(link),
+                Err(error) => broken.push((link, error)),
+            }
+        }
+        broken
+    }
+
+    /// Whether some links have more to write than their turn allowed.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.busy.is_empty()
+    }
+}
+
+impl WriteHalf {
+    /// Writes until the socket is full or nothing waits (true), or its turn is over (false).
+    fn write(&mut self, now: Instant, outgoing: &mut Outgoing) -> io::Result<bool> {
+        let mut turn = 1usize << 20;
+        loop {
+            if outgoing.is_empty() {
+                return self.flush();
+            }
+            let mut slices = [IoSlice::new(&[]); PIECES];
+            let used = outgoing.gather(self.limit as usize, &mut slices);
+            let slices = slices.get(..used).unwrap_or_default();
+            match self.transport.write(slices) {
+                Ok(taken) => {
+                    outgoing.consume(taken);
+                    self.taken += taken as u64;
+                    turn = turn.saturating_sub(taken);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    self.judge(now);
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            }
+            if turn == 0 {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<bool> {
+        if self.transport.wants_write() && !self.transport.flush()? {
+            self.blocked = true;
+        }
+        Ok(true)
+    }
+
+    /// Late choice needs the kernel to hold little, a fast link needs it to hold enough: about
+    /// two milliseconds of what the link drains, as measured while it is the bottleneck.
+    fn judge(&mut self, now: Instant) {
+        let elapsed = now.since(self.since);
+        if elapsed < Duration::from_millis(20) {
+            return;
+        }
+        let per_ms = self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
+        let wanted = u32::try_from(per_ms * 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
+        self.taken = 0;
+        self.since = now;
+        if wanted > self.limit.saturating_mul(2) || wanted < self.limit / 2 {
+            self.limit = wanted.next_power_of_two().min(UNSENT.1);
+            let _ = tcp::set_unsent_limit(self.transport.socket(), self.limit);
+        }
+    }
+}

@@ -1,0 +1,823 @@
+//! One thread of a node: a poller, the stages of its seat, and the sockets that belong to them.
+//!
+//! A round drains every ready socket and the mailbox, passes each stage once, and flushes every
+//! output once. Under light load a round is one packet; nothing waits for a timer to be batched.
+//!
+//! ```text
+//!   sleep ─► mailbox, sockets, timers ─► shard ─► posts to other workers, events to the
+//!     ▲                                            application, tunnels
+//!     └──────────── sockets flushed ◄──────────────────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Sender as Reply;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use trunkline_proto::base::backoff::Backoff;
+use trunkline_proto::base::{
+    Chance, DropReason, Drops, FramePool, Hashname, Instant, LinkId, Priority,
+};
+use trunkline_proto::mesh::link::Side;
+use trunkline_proto::shard::{Input, Output, Shard};
+use trunkline_proto::stage::lines::LineEvent;
+use trunkline_proto::stage::links::LinkEvent;
+use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::stage::routing::MeshEvent;
+use trunkline_proto::switch::streams::{Open, StreamEvent};
+
+use super::clock::Clock;
+use super::links::{Closed, Connection, Readers, Writers};
+use super::mailbox::{Lane, Receiver, Sender};
+use super::tunnels::{Context, ProxyId, TunnelCounters, Tunnels};
+use crate::config::Transport as Kind;
+use crate::engine::Shared;
+use crate::net::{
+    Accepted, LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, Transport, UdpPort, tcp,
+};
+use crate::setup::{Dial, Listener};
+
+/// The waker's token.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+/// Letters taken from the mailbox before sockets get their turn.
+const LETTERS: usize = 1_024;
+/// Datagrams received before others get their turn.
+const DATAGRAMS: usize = 256;
+/// Posts that could not be delivered and must not be lost, kept per worker.
+const KEPT: usize = 16_384;
+/// First and longest wait before a lost link is dialled again.
+const REDIAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
+/// A link that stood this long starts over with the shortest wait.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// What workers send each other.
+pub(crate) enum Letter {
+    /// A post for a role of this seat.
+    Post(Role, Post),
+    /// The writing half of a link, for its writer.
+    Adopt(LinkId, Transport),
+    /// The link is gone.
+    Abandon(LinkId),
+    /// The application or the owner wants something.
+    Command(Command),
+}
+
+/// What the application or the owner wants of one worker.
+pub(crate) enum Command {
+    /// Carry connections to `listen` to a target behind a peer.
+    OpenProxy {
+        id: ProxyId,
+        peer: Hashname,
+        target: String,
+        listen: SocketAddr,
+        reply: Reply<io::Result<SocketAddr>>,
+    },
+    /// Stop listening.
+    CloseProxy(ProxyId),
+    /// How are you?
+    Report(Reply<Report>),
+    /// Say goodbye to everyone.
+    Drain,
+    /// End.
+    Stop,
+}
+
+/// What one worker tells of itself.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which seat.
+    pub seat: usize,
+    /// What it dropped, by reason.
+    pub drops: Drops,
+    /// The links it reads.
+    pub links: Vec<(trunkline_proto::stage::links::LinkReport, Option<usize>, SocketAddr, bool)>,
+    /// The links it writes: which, frames, bytes, bytes waiting, frames dropped.
+    pub written: Vec<(LinkId, u64, u64, usize, u64)>,
+    /// The configured links it keeps up.
+    pub dials: Vec<DialReport>,
+    /// Its contacts.
+    pub contacts: Vec<trunkline_proto::switch::ContactReport>,
+    /// Its partition's counters.
+    pub switch: Option<trunkline_proto::switch::Counters>,
+    /// Its peers with streams.
+    pub peers: Vec<trunkline_proto::stage::streams::PeerReport>,
+    /// Its forwarder's counters.
+    pub forwarded: Option<trunkline_proto::stage::forward::Forwarded>,
+    /// Its tunnels.
+    pub tunnels: TunnelCounters,
+    /// The routes, on the seat that has them.
+    pub mesh: Option<Vec<trunkline_proto::mesh::routing::NodeReport>>,
+    /// Rounds so far.
+    pub rounds: u64,
+}
+
+/// The state of a configured link.
+#[derive(Clone, Debug)]
+pub struct DialReport {
+    /// Which of the configured links.
+    pub index: usize,
+    /// The link it has now.
+    pub link: Option<LinkId>,
+    /// How often it was lost.
+    pub losses: u64,
+    /// Why, last.
+    pub last_error: Option<String>,
+    /// When it is dialled again.
+    pub retry_in: Option<Duration>,
+}
+
+/// A configured link.
+struct Dialled {
+    index: usize,
+    dial: Dial,
+    link: Option<LinkId>,
+    backoff: Backoff,
+    /// Which of its addresses is next.
+    turn: usize,
+    retry: Option<Instant>,
+    up: Option<Instant>,
+    losses: u64,
+    last_error: Option<String>,
+}
+
+/// What a token stands for.
+#[derive(Clone, Copy)]
+enum Source {
+    Udp(usize),
+    Listener(usize),
+    Reader,
+    Writer,
+    Proxy,
+    Tunnel,
+}
+
+struct Udp {
+    port: Arc<UdpPort>,
+    batch: SendBatch,
+    blocked: bool,
+}
+
+/// One worker.
+pub(crate) struct Worker {
+    seat: usize,
+    plan: Plan,
+    partition: Option<u16>,
+    shared: Arc<Shared>,
+    shard: Shard,
+    chance: Chance,
+    clock: Clock,
+    poll: Poll,
+    sources: Slab<Source>,
+    mail: Receiver<Letter>,
+    others: Vec<Sender<Letter>>,
+    /// Letters that found a mailbox full and must not be lost, by seat.
+    kept: Vec<VecDeque<Letter>>,
+    drops: Drops,
+    udp: Vec<Udp>,
+    received: RecvBuffers,
+    listeners: Vec<(LinkListener, Listener)>,
+    /// Listeners with connections waiting that could not be accepted, and when to try again.
+    paused: Option<Instant>,
+    tls: LinkTls,
+    tcp: TcpOptions,
+    readers: Readers,
+    writers: Writers,
+    dials: Vec<Dialled>,
+    next_link: u32,
+    tunnels: Tunnels,
+    pool: FramePool,
+    stopping: bool,
+    rounds: u64,
+}
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) seat: usize,
+    pub(crate) plan: Plan,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shard: Shard,
+    pub(crate) chance: Chance,
+    pub(crate) clock: Clock,
+    pub(crate) poll: Poll,
+    pub(crate) mail: Receiver<Letter>,
+    pub(crate) others: Vec<Sender<Letter>>,
+    /// Sockets for receiving; all seats share the same for sending.
+    pub(crate) udp: Vec<Arc<UdpPort>>,
+    pub(crate) listeners: Vec<(LinkListener, Listener)>,
+    pub(crate) dials: Vec<(usize, Dial)>,
+    pub(crate) tls: LinkTls,
+    pub(crate) tunnels: Tunnels,
+}
+
+impl Worker {
+    /// Registers everything with the poller.
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let Parts { seat, plan, shared, shard, chance, clock, poll, mail, others, .. } = parts;
+        let partition = plan.roles().find_map(|r| match r {
+            Role::Partition(p) if plan.seat(r) == seat => Some(p),
+            _ => None,
+        });
+        let kept = others.iter().map(|_| VecDeque::new()).collect();
+        let mut worker = Self {
+            seat,
+            plan,
+            partition,
+            shared,
+            shard,
+            chance,
+            clock,
+            poll,
+            sources: Slab::new(),
+            mail,
+            others,
+            kept,
+            drops: Drops::default(),
+            udp: Vec::new(),
+            received: RecvBuffers::new(),
+            listeners: Vec::new(),
+            paused: None,
+            tls: parts.tls,
+            tcp: TcpOptions::default(),
+            readers: Readers::default(),
+            writers: Writers::default(),
+            dials: Vec::new(),
+            next_link: 0,
+            tunnels: parts.tunnels,
+            pool: FramePool::new(1 << 19, 32),
+            stopping: false,
+            rounds: 0,
+        };
+        for port in parts.udp {
+            worker.add_udp(port)?;
+        }
+        for (mut listener, what) in parts.listeners {
+            let token = Token(worker.sources.insert(Source::Listener(worker.listeners.len())));
+            worker.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+            worker.listeners.push((listener, what));
+        }
+        let (first, longest) = REDIAL;
+        worker.dials.extend(parts.dials.into_iter().map(|(index, dial)| Dialled {
+            index,
+            dial,
+            link: None,
+            backoff: Backoff::new(first, longest),
+            turn: 0,
+            retry: Some(Instant::ZERO),
+            up: None,
+            losses: 0,
+            last_error: None,
+        }));
+        Ok(worker)
+    }
+
+    /// A partition's seat receives; any seat may send. Only one poller may watch a socket, so a
+    /// writer on another seat asks again after a moment when the socket is full.
+    fn add_udp(&mut self, port: Arc<UdpPort>) -> io::Result<()> {
+        if self.partition.is_some() {
+            let token = Token(self.sources.insert(Source::Udp(self.udp.len())));
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            port.register_shared(self.poll.registry(), token, interest)?;
+        }
+        self.udp.push(Udp { port, batch: SendBatch::new(4_096), blocked: false });
+        Ok(())
+    }
+
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(1_024);
+        while !self.stopping {
+            self.sleep(&mut events);
+            self.rounds += 1;
+            let now = self.clock.now();
+            self.read_mail(now);
+            for event in &events {
+                self.socket_ready(now, event);
+            }
+            for link in self.readers.take_unread() {
+                self.link_ready(now, link);
+            }
+            self.keep_time(now);
+            self.settle(now);
+            self.flush(now);
+        }
+        self.say_goodbye();
+    }
+
+    fn sleep(&mut self, events: &mut Events) {
+        let more = self.readers.has_unread()
+            || self.writers.is_busy()
+            || self.kept.iter().any(|k| !k.is_empty())
+            || !self.mail.prepare_sleep();
+        let timeout = if more { Duration::ZERO } else { self.timeout() };
+        if let Err(error) = self.poll.poll(events, Some(timeout))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "the poller failed");
+            self.stopping = true;
+        }
+        self.mail.woke();
+    }
+
+    /// Until the next thing happens by itself.
+    fn timeout(&self) -> Duration {
+        let dials = self.dials.iter().filter_map(|d| d.retry);
+        let blocked = self.udp.iter().any(|u| u.blocked && self.partition.is_none());
+        let soon = blocked.then(|| self.clock.now() + Duration::from_millis(1));
+        let next = [self.shard.deadline(), self.readers.deadline(), self.paused, soon]
+            .into_iter()
+            .flatten()
+            .chain(dials)
+            .min();
+        next.map_or(Duration::from_secs(60), |d| d.since(self.clock.now()))
+    }
+
+    fn read_mail(&mut self, now: Instant) {
+        for _ in 0..LETTERS {
+            let Some(letter) = self.mail.pop() else { return };
+            match letter {
+                Letter::Post(role, post) => {
+                    self.shard.handle(now, Clock::wall(), Input::Post(role, post));
+                }
+                Letter::Adopt(link, transport) => self.adopt(now, link, transport),
+                Letter::Abandon(link) => self.abandon(link),
+                Letter::Command(command) => self.obey(now, command),
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::OpenProxy { id, peer, target, listen, reply } => {
+                let token = Token(self.sources.insert(Source::Proxy));
+                let registry = self.poll.registry();
+                let opened = self.tunnels.open_proxy(id, peer, target, listen, registry, token);
+                if opened.is_err() {
+                    self.sources.remove(token.0);
+                }
+                let _ = reply.send(opened);
+            }
+            Command::CloseProxy(id) => {
+                if let Some(token) = self.tunnels.close_proxy(id, self.poll.registry()) {
+                    self.sources.remove(token.0);
+                }
+            }
+            Command::Report(reply) => {
+                let _ = reply.send(self.report(now));
+            }
+            Command::Drain => self.shard.handle(now, Clock::wall(), Input::Close),
+            Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn socket_ready(&mut self, now: Instant, event: &mio::event::Event) {
+        let token = event.token();
+        let Some(&source) = self.sources.get(token.0) else { return };
+        match source {
+            Source::Udp(index) => self.udp_ready(now, index, event),
+            Source::Listener(index) => self.accept(now, index),
+            Source::Reader => {
+                if let Some(link) = self.readers.link(token) {
+                    self.link_ready(now, link);
+                }
+            }
+            Source::Writer => {
+                if let Some(link) = self.writers.link(token) {
+                    self.writers.writable(link);
+                }
+            }
+            Source::Proxy => {
+                let Self { tunnels, shard, poll, sources, .. } = self;
+                let registry = poll.registry();
+                let mut ctx = Context { shard, registry, now, wall: Clock::wall() };
+                tunnels.accept(&mut ctx, token, || Token(sources.insert(Source::Tunnel)));
+            }
+            Source::Tunnel => {
+                let readable = event.is_readable() || event.is_read_closed() || event.is_error();
+                self.tunnels.ready(token, readable, event.is_writable() || event.is_error());
+            }
+        }
+    }
+
+    fn udp_ready(&mut self, now: Instant, index: usize, event: &mio::event::Event) {
+        let wall = Clock::wall();
+        let Self { udp, received, shard, .. } = self;
+        let Some(udp) = udp.get_mut(index) else { return };
+        if event.is_writable() {
+            udp.blocked = false;
+        }
+        while event.is_readable() {
+            let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, bytes });
+            match udp.port.recv(received, DATAGRAMS, take) {
+                Ok(n) if n >= DATAGRAMS => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "a UDP socket failed to receive");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Instant, index: usize) {
+        loop {
+            let Some((listener, what)) = self.listeners.get(index) else { return };
+            let what = *what;
+            match listener.accept() {
+                Ok(Accepted::Link(stream, remote)) => {
+                    if !self.readers.admits(remote.ip(), &self.shared.limits) {
+                        self.drops.count(DropReason::TableFull);
+                        continue;
+                    }
+                    let kind = what.transport;
+                    if let Err(error) =
+                        self.connect(now, stream, kind, Side::Accepted, what.cost, None, remote)
+                    {
+                        tracing::debug!(%remote, %error, "an incoming link was not taken");
+                    }
+                }
+                Ok(Accepted::Empty) => return,
+                Ok(Accepted::Exhausted) => {
+                    self.paused = Some(now + Duration::from_millis(100));
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(address = %listener.local_addr(), %error, "cannot accept");
+                    return;
+                }
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one connection")]
+    fn connect(
+        &mut self,
+        now: Instant,
+        stream: TcpStream,
+        kind: Kind,
+        side: Side,
+        cost: u32,
+        dial: Option<usize>,
+        remote: SocketAddr,
+    ) -> io::Result<LinkId> {
+        let transport = match (kind, side) {
+            (Kind::Plain, _) => Transport::plain(stream),
+            (Kind::Tls, Side::Dialed { .. }) => Transport::dialled(stream, &self.tls)?,
+            (Kind::Tls, Side::Accepted) => Transport::accepted(stream, &self.tls)?,
+        };
+        let link = self.new_link();
+        let token = Token(self.sources.insert(Source::Reader));
+        let connection = Connection { transport, side, cost, dial, remote };
+        let limits = &self.shared.limits;
+        let added =
+            self.readers.add(now, limits, self.poll.registry(), (link, token), connection);
+        if added.is_err() {
+            self.sources.remove(token.0);
+        }
+        added.map(|()| link)
+    }
+
+    /// A number that no other link has and whose reader is this seat.
+    fn new_link(&mut self) -> LinkId {
+        let partition = u32::from(self.partition.unwrap_or(0));
+        let link = LinkId(self.next_link * u32::from(self.plan.partitions()) + partition);
+        self.next_link += 1;
+        link
+    }
+
+    fn link_ready(&mut self, now: Instant, link: LinkId) {
+        let clock = (now, Clock::wall());
+        match self.readers.ready(link, clock, &mut self.shard, &mut self.pool) {
+            Ok(None) => {}
+            Ok(Some(transport)) => {
+                let writer = self.plan.seat(self.plan.writer_of(link));
+                if writer == self.seat {
+                    self.adopt(now, link, transport);
+                } else {
+                    self.send(writer, Lane::Urgent, Letter::Adopt(link, transport));
+                }
+            }
+            Err(why) => self.close(now, link, why),
+        }
+    }
+
+    fn adopt(&mut self, now: Instant, link: LinkId, transport: Transport) {
+        let token = Token(self.sources.insert(Source::Writer));
+        let adopted = self.writers.adopt(now, self.poll.registry(), (link, token), transport);
+        if let Err(error) = adopted {
+            tracing::warn!(%error, "a link cannot be written to");
+            self.sources.remove(token.0);
+        }
+    }
+
+    fn abandon(&mut self, link: LinkId) {
+        if let Some(token) = self.writers.remove(link, self.poll.registry()) {
+            self.sources.remove(token.0);
+        }
+    }
+
+    /// Ends a link of this seat, whatever it was doing.
+    fn close(&mut self, now: Instant, link: LinkId, why: String) {
+        self.shard.handle(now, Clock::wall(), Input::LinkClosed(link));
+        let Some(closed) = self.readers.remove(link, self.poll.registry(), why) else { return };
+        self.sources.remove(closed.token.0);
+        let writer = self.plan.seat(self.plan.writer_of(link));
+        if writer == self.seat {
+            self.abandon(link);
+        } else {
+            self.send(writer, Lane::Urgent, Letter::Abandon(link));
+        }
+        self.lost(now, &closed);
+    }
+
+    fn lost(&mut self, now: Instant, closed: &Closed) {
+        let Closed { remote, why, dial, .. } = closed;
+        let Some(d) = dial.and_then(|i| self.dials.iter_mut().find(|d| d.index == i)) else {
+            tracing::info!(%remote, %why, "link closed");
+            return;
+        };
+        if d.up.take().is_some_and(|up| now.since(up) >= STABLE) {
+            d.backoff.reset();
+        }
+        let wait = d.backoff.after_failure(&mut self.chance);
+        tracing::info!(name = d.dial.name, %remote, %why, ?wait, "link lost, dialling again");
+        d.link = None;
+        d.losses += 1;
+        d.last_error = Some(why.clone());
+        d.retry = Some(now + wait);
+    }
+
+    /// Does what time demands.
+    fn keep_time(&mut self, now: Instant) {
+        if self.shard.deadline().is_some_and(|d| d <= now) {
+            self.shard.handle_timeout(now, Clock::wall());
+        }
+        for link in self.readers.late(now) {
+            self.close(now, link, "the handshake took too long".into());
+        }
+        if self.paused.is_some_and(|p| p <= now) {
+            self.paused = None;
+            (0..self.listeners.len()).for_each(|i| self.accept(now, i));
+        }
+        for i in 0..self.dials.len() {
+            if self.dials.get(i).and_then(|d| d.retry).is_some_and(|r| r <= now) {
+                self.dial(now, i);
+            }
+        }
+    }
+
+    fn dial(&mut self, now: Instant, i: usize) {
+        let Some(d) = self.dials.get_mut(i) else { return };
+        d.retry = None;
+        let count = d.dial.addresses.len().max(1);
+        let Some(&remote) = d.dial.addresses.get(d.turn % count) else { return };
+        d.turn += 1;
+        let (kind, cost, index) = (d.dial.transport, d.dial.cost, d.index);
+        let side = Side::Dialed { expect: Some(d.dial.hashname) };
+        let dialled = tcp::dial(remote, &self.tcp)
+            .and_then(|s| self.connect(now, s, kind, side, cost, Some(index), remote));
+        let Some(d) = self.dials.get_mut(i) else { return };
+        match dialled {
+            Ok(link) => d.link = Some(link),
+            Err(error) => {
+                d.last_error = Some(error.to_string());
+                d.retry = Some(now + d.backoff.after_failure(&mut self.chance));
+            }
+        }
+    }
+
+    /// Passes on what the shard put out, until it puts out nothing more.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some(output) = self.shard.poll() {
+                match output {
+                    Output::Post { seat, role, post } => self.deliver(seat, role, post),
+                    Output::Line(event) => self.line_event(event),
+                    Output::Stream(key, event) => self.stream_event(now, key, &event),
+                    Output::Link(event) => self.link_event(now, event),
+                    Output::Mesh(event) => self.mesh_event(&event),
+                }
+            }
+            let mut done = Vec::new();
+            let Self { tunnels, shard, poll, .. } = self;
+            let registry = poll.registry();
+            let wall = Clock::wall();
+            let mut ctx = Context { shard, registry, now, wall };
+            let more = tunnels.pump(&mut ctx, &mut done);
+            done.into_iter().for_each(|t| drop(self.sources.try_remove(t.0)));
+            self.shard.flush(now, wall);
+            if !more && !self.shard.has_output() {
+                return;
+            }
+        }
+    }
+
+    fn line_event(&self, event: LineEvent) {
+        match event {
+            LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
+            LineEvent::Arrived(message) => self.shared.arrived(message),
+        }
+    }
+
+    fn stream_event(
+        &mut self,
+        now: Instant,
+        key: trunkline_proto::stage::streams::StreamKey,
+        event: &StreamEvent,
+    ) {
+        let Self { tunnels, shard, poll, sources, .. } = self;
+        let registry = poll.registry();
+        let mut ctx = Context { shard, registry, now, wall: Clock::wall() };
+        match event {
+            StreamEvent::Opened { open: Open::Sock(target), .. } => {
+                let token = || Token(sources.insert(Source::Tunnel));
+                tunnels.connect(&mut ctx, key, target, token);
+            }
+            StreamEvent::Opened { .. } => {
+                let code = trunkline_proto::switch::streams::Code::REFUSED;
+                shard.reset_stream(now, key, code, "nothing here takes such streams");
+            }
+            _ => {
+                if let Some(token) = tunnels.stream_event(&mut ctx, key, event) {
+                    sources.try_remove(token.0);
+                }
+            }
+        }
+    }
+
+    fn link_event(&mut self, now: Instant, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(link, record) => {
+                let peer = record.hashname();
+                let (remote, dial, tls) = match self.readers.remote(link) {
+                    Some(r) => r,
+                    None => return,
+                };
+                tracing::info!(%peer, %remote, tls, "link up");
+                if let Some(d) = dial.and_then(|i| self.dials.iter_mut().find(|d| d.index == i)) {
+                    d.up = Some(now);
+                    d.last_error = None;
+                }
+            }
+            LinkEvent::Close(link, reason) => {
+                // The goodbye is in the lanes: it gets its chance before the socket closes.
+                self.writers.flush(now, &mut self.shard);
+                self.close(now, link, reason.to_string());
+            }
+        }
+    }
+
+    fn mesh_event(&self, event: &MeshEvent) {
+        match event {
+            MeshEvent::NodeUp(node) => {
+                tracing::info!(%node, "node reachable");
+                self.shared.reachable(*node, true);
+            }
+            MeshEvent::NodeDown(node) => {
+                tracing::info!(%node, "node unreachable");
+                self.shared.reachable(*node, false);
+            }
+        }
+    }
+
+    /// A post for another seat. Data may be dropped when its mailbox is full, as anywhere else
+    /// on the way; what changes state waits.
+    fn deliver(&mut self, seat: usize, role: Role, post: Post) {
+        let lane = lane_of(&post);
+        self.send(seat, lane, Letter::Post(role, post));
+    }
+
+    fn send(&mut self, seat: usize, lane: Lane, letter: Letter) {
+        let (Some(other), Some(kept)) = (self.others.get(seat), self.kept.get_mut(seat)) else {
+            return;
+        };
+        if lane == Lane::Urgent && !kept.is_empty() && kept.len() < KEPT {
+            return kept.push_back(letter);
+        }
+        if let Err(letter) = other.push(lane, letter) {
+            if lane == Lane::Urgent && kept.len() < KEPT {
+                kept.push_back(letter);
+            } else {
+                self.drops.count(DropReason::QueueFull);
+            }
+        }
+    }
+
+    /// Flushes every output once.
+    fn flush(&mut self, now: Instant) {
+        for (other, kept) in self.others.iter().zip(&mut self.kept) {
+            if !kept.is_empty() {
+                other.push_all(Lane::Urgent, kept);
+            }
+        }
+        for (link, error) in self.writers.flush(now, &mut self.shard) {
+            tracing::debug!(?link, %error, "a link broke while writing");
+            let reader = self.plan.seat(self.plan.reader_of(link));
+            if reader == self.seat {
+                self.close(now, link, error.to_string());
+            }
+        }
+        self.flush_datagrams();
+    }
+
+    fn flush_datagrams(&mut self) {
+        let Some(writer) = self.shard.writer() else { return };
+        let drops = &mut self.drops;
+        while let Some((_, datagram)) = writer.next_datagram() {
+            let wants_v6 = datagram.to.is_ipv6();
+            let fits = |u: &&mut Udp| u.port.local_addr().is_ipv6() == wants_v6;
+            match self.udp.iter_mut().find(fits) {
+                Some(udp) => {
+                    if udp.batch.push(datagram.to, datagram.bytes).is_err() {
+                        drops.count(DropReason::QueueFull);
+                    }
+                }
+                None => drops.count(DropReason::NoRoute),
+            }
+        }
+        for udp in &mut self.udp {
+            if udp.batch.is_empty() {
+                continue;
+            }
+            match udp.port.send(&mut udp.batch) {
+                Ok(_) => udp.blocked = !udp.batch.is_empty(),
+                Err(error) => {
+                    tracing::warn!(%error, "a UDP socket failed to send");
+                    drops.add(DropReason::LinkDown, udp.batch.clear() as u64);
+                }
+            }
+        }
+    }
+
+    fn report(&self, now: Instant) -> Report {
+        let mut drops = self.shard.drops();
+        drops.merge(&self.drops);
+        let links = self.shard.links().filter_map(|l| {
+            let (remote, dial, tls) = self.readers.remote(l.link)?;
+            Some((l, dial, remote, tls))
+        });
+        Report {
+            seat: self.seat,
+            drops,
+            links: links.collect(),
+            written: self.shard.written(),
+            dials: self.dials.iter().map(|d| d.report(now)).collect(),
+            contacts: self.shard.switch().map(|s| s.report(now).collect()).unwrap_or_default(),
+            switch: self.shard.switch().map(|s| s.counters().clone()),
+            peers: self.shard.peers().collect(),
+            forwarded: self.shard.forwarded().cloned(),
+            tunnels: self.tunnels.counters(),
+            mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
+            rounds: self.rounds,
+        }
+    }
+
+    /// The last words, as far as sockets take them without waiting.
+    fn say_goodbye(&mut self) {
+        let now = self.clock.now();
+        self.settle(now);
+        self.flush(now);
+    }
+}
+
+impl Dialled {
+    fn report(&self, now: Instant) -> DialReport {
+        DialReport {
+            index: self.index,
+            link: self.link,
+            losses: self.losses,
+            last_error: self.last_error.clone(),
+            retry_in: self.retry.map(|r| r.since(now)),
+        }
+    }
+}
+
+/// What may be lost when a mailbox is full, and what may not.
+const fn lane_of(post: &Post) -> Lane {
+    match post {
+        Post::Datagram { .. }
+        | Post::Package(_)
+        | Post::Transit { .. }
+        | Post::Originate(_)
+        | Post::Refused { .. }
+        | Post::SendDatagram { .. }
+        | Post::Announcement { .. }
+        | Post::Digest { .. } => Lane::Ordinary,
+        Post::Seal { priority, .. } => urgency(*priority),
+        Post::Stream { .. } => Lane::Ordinary,
+        Post::Enqueue { lane, .. } => match lane {
+            trunkline_proto::base::Lane::Data(priority) => urgency(*priority),
+            trunkline_proto::base::Lane::Control => Lane::Urgent,
+        },
+        _ => Lane::Urgent,
+    }
+}
+
+const fn urgency(priority: Priority) -> Lane {
+    if priority.level() > Priority::DEFAULT.level() { Lane::Urgent } else { Lane::Ordinary }
+}

@@ -1,0 +1,224 @@
+//! What a node is started with: a configuration made concrete. Files are read and names resolved
+//! here, once; the threads see addresses and keys only.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use trunkline_proto::base::{Hashname, Limits};
+use trunkline_proto::crypto::{Identity, KeyRecord};
+use trunkline_proto::proxy::{AllowList, Rule};
+use trunkline_proto::stage::plan::Plan;
+use trunkline_proto::switch::streams::StreamLimits;
+
+use crate::config::{Config, PlacementMode, TargetHosts, Transport};
+
+/// A port where neighbours link up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// What runs over the connections.
+    pub transport: Transport,
+    /// Our cost of sending to those who link up here.
+    pub cost: u32,
+}
+
+/// A link this node keeps up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// What people call it.
+    pub name: String,
+    /// Where the neighbour listens: the first address that answers is used.
+    pub addresses: Vec<SocketAddr>,
+    /// Who has to answer.
+    pub hashname: Hashname,
+    /// What runs over the connection.
+    pub transport: Transport,
+    /// Our cost of sending there.
+    pub cost: u32,
+}
+
+/// A hashname known beforehand.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its verified record.
+    pub record: Arc<KeyRecord>,
+    /// Where it listens on UDP.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// A tunnel that is there as long as the node runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingProxy {
+    /// Who reaches the target.
+    pub peer: Hashname,
+    /// What is reached from there.
+    pub target: String,
+    /// Where local programs connect.
+    pub listen: SocketAddr,
+}
+
+/// Everything a node is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Who it is.
+    pub identity: Arc<Identity>,
+    /// What people call it.
+    pub name: String,
+    /// Sockets for lines over UDP.
+    pub udp: Vec<SocketAddr>,
+    /// Ports where neighbours link up.
+    pub listeners: Vec<Listener>,
+    /// Links it keeps up.
+    pub dials: Vec<Dial>,
+    /// Hashnames known beforehand.
+    pub known: Vec<Known>,
+    /// What peers may reach.
+    pub allow: AllowList,
+    /// Tunnels that are there as long as it runs.
+    pub proxies: Vec<StandingProxy>,
+    /// Who does what.
+    pub plan: Plan,
+    /// The bounds.
+    pub limits: Limits,
+    /// The bounds of streams.
+    pub stream_limits: StreamLimits,
+}
+
+/// Why a configuration could not be made concrete.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The key file.
+    #[error(transparent)]
+    Keys(#[from] crate::config::keyfile::KeyFileError),
+    /// A name did not resolve.
+    #[error("cannot resolve {what}: {source}; check the name, or write the address")]
+    Resolve {
+        /// What the configuration says.
+        what: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A peer's record.
+    #[error("the record of peer {hashname} cannot be used: {why}")]
+    Record {
+        /// Whose.
+        hashname: Hashname,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Setup {
+    /// A node with an identity and nothing else: no ports, no links, nothing allowed.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        let name = identity.hashname().short();
+        Self {
+            identity: Arc::new(identity),
+            name,
+            udp: Vec::new(),
+            listeners: Vec::new(),
+            dials: Vec::new(),
+            known: Vec::new(),
+            allow: AllowList::default(),
+            proxies: Vec::new(),
+            plan: default_plan(),
+            limits: Limits::default(),
+            stream_limits: StreamLimits::default(),
+        }
+    }
+
+    /// Reads the files and resolves the names of a configuration.
+    ///
+    /// # Errors
+    /// [`SetupError`], naming what is wrong.
+    pub fn from_config(config: &Config) -> Result<Self, SetupError> {
+        let identity = crate::config::keyfile::read(&config.node.keys)?;
+        let mut setup = Self::new(identity);
+        if let Some(name) = &config.node.name {
+            setup.name.clone_from(name);
+        }
+        setup.udp.clone_from(&config.listen.udp);
+        setup.limits = config.limits.clone();
+        setup.plan = plan(config);
+        for l in &config.listen.links {
+            let cost = crate::config::Link::DEFAULT_COST;
+            setup.listeners.push(Listener { address: l.address, transport: l.transport, cost });
+        }
+        for link in &config.links {
+            setup.dials.push(Dial {
+                name: link.name.clone(),
+                addresses: resolve(&link.address)?,
+                hashname: link.hashname,
+                transport: link.transport,
+                cost: link.cost,
+            });
+        }
+        for peer in &config.peers {
+            let bad = |why: String| SetupError::Record { hashname: peer.hashname, why };
+            let record = peer.key_record().map_err(|e| bad(e.to_string()))?;
+            let mut addresses = Vec::new();
+            for address in &peer.addresses {
+                addresses.extend(resolve(address)?);
+            }
+            setup.known.push(Known { record: Arc::new(record), addresses });
+        }
+        setup.allow = allow_list(config)?;
+        for p in &config.proxies {
+            let (peer, target, listen) = (p.hashname, p.target.to_string(), p.listen);
+            setup.proxies.push(StandingProxy { peer, target, listen });
+        }
+        Ok(setup)
+    }
+}
+
+fn resolve(what: &crate::config::HostPort) -> Result<Vec<SocketAddr>, SetupError> {
+    what.resolve().map_err(|source| SetupError::Resolve { what: what.to_string(), source })
+}
+
+/// Names on the list are resolved here, once, and mean those addresses from then on.
+fn allow_list(config: &Config) -> Result<AllowList, SetupError> {
+    let mut rules = Vec::new();
+    for rule in &config.sock.allow {
+        let (first_port, last_port) = (rule.first_port, rule.last_port);
+        let mut add = |network, prefix| rules.push(Rule { network, prefix, first_port, last_port });
+        match &rule.hosts {
+            TargetHosts::Net { network, prefix } => add(*network, *prefix),
+            TargetHosts::Name(name) => {
+                let host = crate::config::Host::Name(name.clone());
+                let what = crate::config::HostPort { host, port: first_port };
+                for address in resolve(&what)? {
+                    let ip = trunkline_proto::proxy::targets::canonical(address.ip());
+                    add(ip, if ip.is_ipv4() { 32 } else { 128 });
+                }
+            }
+        }
+    }
+    Ok(AllowList::new(rules))
+}
+
+fn default_plan() -> Plan {
+    Plan::for_cores(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+fn plan(config: &Config) -> Plan {
+    let count = |n: usize, or: u16| match u16::try_from(n) {
+        Ok(0) | Err(_) => or,
+        Ok(n) => n,
+    };
+    let p = &config.placement;
+    match p.mode {
+        PlacementMode::Auto if p.workers == 0 => default_plan(),
+        PlacementMode::Auto | PlacementMode::Collapsed => {
+            Plan::collapsed(count(p.workers, default_plan().partitions()))
+        }
+        PlacementMode::Spread => Plan::spread(
+            count(p.workers, 1),
+            count(p.streams, 1),
+            count(p.forwarders, 1),
+            count(p.writers, 1),
+        ),
+    }
+}
