@@ -10,6 +10,7 @@ use trunkline_proto::crypto::{Identity, KeyRecord};
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::streams::StreamLimits;
+use trunkline_proto::wire::link::Cost;
 
 use crate::config::{Config, PlacementMode, TargetHosts, Transport};
 
@@ -21,7 +22,7 @@ pub struct Listener {
     /// What runs over the connections.
     pub transport: Transport,
     /// Our cost of sending to those who link up here.
-    pub cost: u32,
+    pub cost: Cost,
 }
 
 /// A link this node keeps up.
@@ -36,7 +37,7 @@ pub struct Dial {
     /// What runs over the connection.
     pub transport: Transport,
     /// Our cost of sending there.
-    pub cost: u32,
+    pub cost: Cost,
 }
 
 /// A hashname known beforehand.
@@ -144,7 +145,7 @@ impl Setup {
         setup.limits = config.limits.clone();
         setup.plan = plan(config);
         for l in &config.listen.links {
-            let cost = crate::config::Link::DEFAULT_COST;
+            let cost = cost(crate::config::Link::DEFAULT_COST);
             setup.listeners.push(Listener { address: l.address, transport: l.transport, cost });
         }
         for link in &config.links {
@@ -153,7 +154,7 @@ impl Setup {
                 addresses: resolve(&link.address)?,
                 hashname: link.hashname,
                 transport: link.transport,
-                cost: link.cost,
+                cost: cost(link.cost),
             });
         }
         for peer in &config.peers {
@@ -172,6 +173,11 @@ impl Setup {
         }
         Ok(setup)
     }
+}
+
+/// The configuration has judged it: at least 1.
+fn cost(cost: u32) -> Cost {
+    Cost::new(cost).unwrap_or(Cost::ONE)
 }
 
 fn resolve(what: &crate::config::HostPort) -> Result<Vec<SocketAddr>, SetupError> {

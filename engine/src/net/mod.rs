@@ -25,3 +25,16 @@ pub use tcp::{Accepted, LinkListener, TcpOptions};
 pub use tls::{ChannelBinding, LinkTls, PeerKey};
 pub use transport::{HandshakeState, PeerProof, ReadOutcome, Transport};
 pub use udp::{UdpOptions, UdpPort};
+
+/// Reads from a socket into the spare room of `buffer`, at most `max` bytes, without clearing it
+/// first. 0 is the end of the stream.
+///
+/// # Errors
+/// The socket's, `WouldBlock` among them.
+pub fn read_socket(
+    socket: &mio::net::TcpStream,
+    buffer: &mut bytes::BytesMut,
+    max: usize,
+) -> std::io::Result<usize> {
+    sys::read_spare(std::os::fd::AsFd::as_fd(socket), buffer, max)
+}

@@ -19,11 +19,12 @@
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 use mio::event::Source;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -95,6 +96,19 @@ impl UdpPort {
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
         Ok(UdpPort { socket, local, coalesced, segmenting: AtomicBool::new(probe.is_ok()) })
+    }
+
+    /// Registers the port with a poller without owning it alone. One poller may watch it.
+    ///
+    /// # Errors
+    /// The poller's.
+    pub fn register_shared(
+        &self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        registry.register(&mut SourceFd(&self.socket.as_raw_fd()), token, interests)
     }
 
     /// The address bound to, with the port the system chose if 0 was asked for.

@@ -16,7 +16,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use mio::{Interest, Registry, Token};
 use trunkline_proto::base::{FramePool, Instant, Limits, LinkId, Wall};
-use trunkline_proto::mesh::link as session;
+use trunkline_proto::mesh as session;
+use trunkline_proto::wire::link::Cost;
 use trunkline_proto::shard::{Input, Shard};
 use trunkline_proto::stage::outgoing::Outgoing;
 
@@ -36,7 +37,7 @@ struct Reader {
     transport: Transport,
     token: Token,
     side: session::Side,
-    cost: u32,
+    cost: Cost,
     /// Which of the configured links this is.
     dial: Option<usize>,
     remote: SocketAddr,
@@ -106,7 +107,7 @@ pub struct Connection {
     /// Who called whom.
     pub side: session::Side,
     /// Our cost of sending there.
-    pub cost: u32,
+    pub cost: Cost,
     /// Which of the configured links this is.
     pub dial: Option<usize>,
     /// Where it leads.

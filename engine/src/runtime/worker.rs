@@ -23,7 +23,7 @@ use trunkline_proto::base::backoff::Backoff;
 use trunkline_proto::base::{
     Chance, DropReason, Drops, FramePool, Hashname, Instant, LinkId, Priority,
 };
-use trunkline_proto::mesh::link::Side;
+use trunkline_proto::mesh::Side;
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
@@ -31,6 +31,7 @@ use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
 use trunkline_proto::switch::streams::{Open, StreamEvent};
+use trunkline_proto::wire::link::Cost;
 
 use super::clock::Clock;
 use super::links::{Closed, Connection, Readers, Writers};
@@ -112,7 +113,7 @@ pub struct Report {
     /// Its tunnels.
     pub tunnels: TunnelCounters,
     /// The routes, on the seat that has them.
-    pub mesh: Option<Vec<trunkline_proto::mesh::routing::NodeReport>>,
+    pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
     /// Rounds so far.
     pub rounds: u64,
 }
@@ -461,7 +462,7 @@ impl Worker {
         stream: TcpStream,
         kind: Kind,
         side: Side,
-        cost: u32,
+        cost: Cost,
         dial: Option<usize>,
         remote: SocketAddr,
     ) -> io::Result<LinkId> {
@@ -677,6 +678,12 @@ impl Worker {
             MeshEvent::NodeUp(node) => {
                 tracing::info!(%node, "node reachable");
                 self.shared.reachable(*node, true);
+            }
+            MeshEvent::Cloned(node) => {
+                tracing::error!(%node, "this identity runs twice: stop one of the two");
+            }
+            MeshEvent::Superseded(serial) => {
+                tracing::error!(serial, "this node runs on an old key file: use the renewed one");
             }
             MeshEvent::NodeDown(node) => {
                 tracing::info!(%node, "node unreachable");

@@ -22,8 +22,7 @@ use crate::base::{
     BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall,
 };
 use crate::crypto::{Identity, LineIds};
-use crate::mesh::link::{LinkSession, LinkTerms, Side, Transport};
-use crate::mesh::routing::Routing;
+use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
 use crate::stage::links::{LinkEvent, LinkReport, Links};
@@ -33,10 +32,10 @@ use crate::stage::routing::{MeshEvent, RoutingStage};
 use crate::stage::streams::{PeerReport, StreamKey, StreamStage};
 use crate::stage::writer::Writer;
 use crate::switch::streams::{
-    Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
+    Code, Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
 };
 use crate::switch::{Setting, Switch};
-use crate::wire::link::{Capabilities, NodeName};
+use crate::wire::link::{Capabilities, Cost, NodeName};
 
 /// What a node is told when it begins; the same for all its shards.
 #[derive(Clone, Debug)]
@@ -78,7 +77,7 @@ pub enum Input {
         /// What the transport proved.
         transport: Transport,
         /// Our cost of sending there.
-        cost: u32,
+        cost: Cost,
     },
     /// A link's transport is gone.
     LinkClosed(LinkId),
@@ -186,7 +185,7 @@ impl Shard {
                 }
                 Role::Forward(_) => {
                     let ids = ids.clone();
-                    let forward = Forward::new(us.address(), plan, ids, &node.limits, chance);
+                    let forward = Forward::new(us, plan, ids, &node.limits, chance);
                     shard.forward = Some(forward);
                 }
                 Role::Writer(index) => {
@@ -206,7 +205,13 @@ impl Shard {
                 self.posts.push(Role::Partition(self.partition), Post::Datagram { from, bytes });
             }
             Input::LinkOpened { link, side, transport, cost } => {
-                let terms = LinkTerms { cost, name: self.name, ..LinkTerms::default() };
+                let terms = LinkTerms {
+                    cost,
+                    name: self.name,
+                    capabilities: Capabilities::default(),
+                    heartbeat: self.limits.heartbeat,
+                    voucher: Bytes::new(),
+                };
                 let session = LinkSession::new(
                     now,
                     link,
@@ -214,12 +219,15 @@ impl Shard {
                     transport,
                     self.identity.clone(),
                     self.epoch,
-                    terms,
+                    &terms,
                     &self.limits,
                     &mut self.chance,
                 );
                 let Self { links, posts, outputs, .. } = self;
-                links.open(link, session, cost, posts, &mut |e| outputs.push_back(Output::Link(e)));
+                let events = &mut |e| outputs.push_back(Output::Link(e));
+                if let Ok(session) = session {
+                    links.open(link, session, cost, posts, events);
+                }
             }
             Input::LinkClosed(link) => {
                 self.links.closed(link, &mut self.posts);
@@ -231,7 +239,7 @@ impl Shard {
                 }
                 self.run(now, wall);
                 let Self { links, posts, outputs, .. } = self;
-                links.close_all(now, posts, &mut |e| outputs.push_back(Output::Link(e)));
+                links.close_all(posts, &mut |e| outputs.push_back(Output::Link(e)));
             }
         }
         self.run(now, wall);
@@ -280,6 +288,12 @@ impl Shard {
         self.outputs.pop_front()
     }
 
+    /// Whether there is an output to take.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// What waits for the sockets written on this seat.
     pub const fn writer(&mut self) -> Option<&mut Writer> {
         self.writer.as_mut()
@@ -309,6 +323,12 @@ impl Shard {
     fn deliver(&mut self, now: Instant, wall: Wall, role: Role, post: Post) {
         let Self { lines, streams, routing, forward, writer, posts, outputs, .. } = self;
         match role {
+            Role::Partition(_) if matches!(post, Post::CloseLink(_)) => {
+                let events = &mut |e| outputs.push_back(Output::Link(e));
+                if let Post::CloseLink(link) = post {
+                    self.links.refuse(link, posts, events);
+                }
+            }
             Role::Partition(_) => {
                 let events = &mut |e| outputs.push_back(Output::Line(e));
                 if let Some(lines) = lines {
@@ -358,7 +378,7 @@ impl Shard {
         priority: Priority,
     ) -> Result<StreamKey, OpenError> {
         let streams = self.streams.as_mut().ok_or(OpenError::TooMany)?;
-        let key = streams.open(now, peer, open, priority, &mut self.posts);
+        let key = streams.open(peer, open, priority, &mut self.posts);
         self.run(now, wall);
         key
     }
@@ -388,9 +408,9 @@ impl Shard {
     }
 
     /// Ends a stream at once, both halves.
-    pub fn reset_stream(&mut self, key: StreamKey, code: u16, reason: &str) {
+    pub fn reset_stream(&mut self, now: Instant, key: StreamKey, code: Code, reason: &str) {
         if let Some(streams) = &mut self.streams {
-            streams.reset(key, code, reason);
+            streams.reset(now, key, code, reason);
         }
     }
 
@@ -434,6 +454,14 @@ impl Shard {
     #[must_use]
     pub fn forwarded(&self) -> Option<&Forwarded> {
         self.forward.as_ref().map(Forward::counters)
+    }
+
+    /// The links written on this seat: which, frames and bytes sent, bytes waiting, frames
+    /// dropped.
+    #[must_use]
+    pub fn written(&self) -> Vec<(LinkId, u64, u64, usize, u64)> {
+        let links = self.writer.iter().flat_map(Writer::report);
+        links.map(|(id, s, waiting)| (id, s.frames, s.bytes, waiting, s.drops.total())).collect()
     }
 
     /// Everything this seat dropped, by reason.

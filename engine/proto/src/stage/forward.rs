@@ -16,7 +16,7 @@ use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::lanes::Lane;
 use crate::base::{
-    Address, Chance, DropReason, Drops, Instant, Limits, LineId, LinkId, Priority, RateTable,
+    Address, Chance, DropReason, Drops, Hashname, Instant, Limits, LineId, LinkId, Priority, RateTable,
 };
 use crate::crypto::LineIds;
 use crate::mesh::RouteTable;
@@ -77,13 +77,13 @@ enum Verdict {
 impl Forward {
     /// A forwarder without routes yet.
     #[must_use]
-    pub fn new(us: Address, plan: Plan, ids: LineIds, limits: &Limits, chance: &mut Chance) -> Self {
+    pub fn new(us: Hashname, plan: Plan, ids: LineIds, limits: &Limits, chance: &mut Chance) -> Self {
         let per_source = limits.returns_per_source;
         Self {
-            us,
+            us: us.address(),
             plan,
             ids,
-            routes: Arc::default(),
+            routes: Arc::new(RouteTable::empty(us)),
             ttl: limits.ttl,
             returns: RateTable::new(per_source, per_source, 4_096, chance),
             counters: Forwarded::default(),

@@ -12,8 +12,8 @@ use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::{Chance, DropReason, Drops, Hashname, Instant, Keyed, Lane, LinkId, Map, Wall};
 use crate::crypto::KeyRecord;
-use crate::mesh::link::{LinkDownReason, LinkOutput, LinkSession};
-use crate::wire::link::{HEADER_LEN, LinkHeader, LinkKind};
+use crate::mesh::{Cause, LinkDownReason, LinkOutput, LinkSession};
+use crate::wire::link::{Cost, HEADER_LEN, LinkHeader, LinkKind};
 
 /// What the runtime is told about a link.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub enum LinkEvent {
 #[derive(Debug)]
 struct Link {
     session: LinkSession,
-    cost: u32,
+    cost: Cost,
     peer: Option<Hashname>,
     frames: u64,
     bytes: u64,
@@ -70,7 +70,7 @@ impl Links {
         &mut self,
         link: LinkId,
         session: LinkSession,
-        cost: u32,
+        cost: Cost,
         out: &mut Posts,
         events: &mut impl FnMut(LinkEvent),
     ) {
@@ -111,12 +111,20 @@ impl Links {
                 Ok(Piece::Incomplete) => return,
                 Err(reason) => {
                     self.drops.count(reason);
-                    held.session.broken(now, reason);
+                    held.session.close(Cause::Violation, reason.label());
                     bytes.clear();
                     return self.settle(link, out, events);
                 }
             }
         }
+    }
+
+    /// Routing does not admit a link: it holds too many, or one to another run of that node.
+    pub fn refuse(&mut self, link: LinkId, out: &mut Posts, events: &mut impl FnMut(LinkEvent)) {
+        if let Some(held) = self.links.get_mut(&link) {
+            held.session.close(Cause::NotAdmitted, "no room, or another run of the same node");
+        }
+        self.settle(link, out, events);
     }
 
     /// The transport is gone.
@@ -150,14 +158,13 @@ impl Links {
     /// Says goodbye on every link.
     pub fn close_all(
         &mut self,
-        now: Instant,
         out: &mut Posts,
         events: &mut impl FnMut(LinkEvent),
     ) {
         let all: Vec<LinkId> = self.links.keys().copied().collect();
         for link in all {
             if let Some(held) = self.links.get_mut(&link) {
-                held.session.close(now);
+                held.session.close(Cause::Stopping, "");
             }
             self.settle(link, out, events);
         }
@@ -168,7 +175,7 @@ impl Links {
         self.links.iter().map(|(link, l)| LinkReport {
             link: *link,
             peer: l.peer,
-            cost: l.cost,
+            cost: l.cost.get(),
             rtt: l.session.rtt(),
             frames: l.frames,
             bytes: l.bytes,
@@ -189,10 +196,10 @@ impl Links {
                     let (lane, run) = (Lane::Control, Run::one(frame));
                     out.push(self.plan.writer_of(link), Post::Enqueue { link, lane, run });
                 }
-                Some(LinkOutput::Up { peer, .. }) => {
+                Some(LinkOutput::Up(proved)) => {
+                    let (peer, epoch, cost) = (proved.record, proved.epoch, held.cost);
                     held.peer = Some(peer.hashname());
-                    let cost = held.cost;
-                    out.push(Role::Routing, Post::LinkUp { link, peer: peer.clone(), cost });
+                    out.push(Role::Routing, Post::LinkUp { link, peer: peer.clone(), epoch, cost });
                     events(LinkEvent::Up(link, peer));
                 }
                 Some(LinkOutput::Down(reason)) => {

@@ -9,10 +9,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::outgoing::Run;
 use super::plan::Role;
-use crate::base::{Frame, Hashname, Lane, LinkId, Priority};
+use crate::base::{BootEpoch, Frame, Hashname, Lane, LinkId, Priority};
 use crate::crypto::KeyRecord;
 use crate::mesh::RouteTable;
 use crate::switch::{Ask, LineRef};
+use crate::wire::link::Cost;
 use crate::wire::package::Code;
 
 /// Something one role asks of another.
@@ -46,6 +47,8 @@ pub enum Post {
     Reachable(Hashname, bool),
     /// To a partition: addresses at which this hashname may be found.
     Found(Hashname, Vec<SocketAddr>),
+    /// To the partition whose seat reads a link: routing does not admit it.
+    CloseLink(LinkId),
     /// To a partition: end every line, telling the peers.
     CloseLines,
     /// To streams: a line is open.
@@ -84,8 +87,10 @@ pub enum Post {
         link: LinkId,
         /// The neighbour, proved.
         peer: Arc<KeyRecord>,
+        /// Which of its runs.
+        epoch: BootEpoch,
         /// What it costs us to send there.
-        cost: u32,
+        cost: Cost,
     },
     /// To routing: an adjacency is gone.
     LinkDown(LinkId),

@@ -19,6 +19,10 @@ pub enum MeshEvent {
     NodeUp(Hashname),
     /// A node cannot be reached any more.
     NodeDown(Hashname),
+    /// The same identity runs in two places at once.
+    Cloned(Hashname),
+    /// This node runs on old keys: the mesh knows a record of it with this serial.
+    Superseded(u64),
 }
 
 /// Routing on its thread.
@@ -34,7 +38,8 @@ impl RoutingStage {
     /// Routing without links yet.
     #[must_use]
     pub fn new(plan: Plan, routing: Routing) -> Self {
-        Self { plan, routing, table: Arc::default(), drops: Drops::default() }
+        let table = routing.table().clone();
+        Self { plan, routing, table, drops: Drops::default() }
     }
 
     /// The link state, for status.
@@ -70,7 +75,7 @@ impl RoutingStage {
         events: &mut impl FnMut(MeshEvent),
     ) {
         self.routing.handle_timeout(now, wall);
-        self.settle(out, events);
+        self.settle(now, out, events);
     }
 
     /// Takes a post for routing. Others are ignored: the plan never sends them here.
@@ -83,28 +88,32 @@ impl RoutingStage {
         events: &mut impl FnMut(MeshEvent),
     ) {
         match post {
-            Post::LinkUp { link, peer, cost } => {
-                self.routing.link_up(now, wall, link, &peer, cost);
+            Post::LinkUp { link, peer, epoch, cost } => {
+                if let Err(reason) = self.routing.link_up(now, link, &peer, epoch, cost) {
+                    self.drops.count(reason);
+                    let reader = self.plan.reader_of(link);
+                    out.push(reader, Post::CloseLink(link));
+                }
             }
-            Post::LinkDown(link) => self.routing.link_down(now, wall, link),
+            Post::LinkDown(link) => self.routing.link_down(now, link),
             Post::Announcement { link, body } => {
-                if let Err(reason) = self.routing.announcement(now, wall, link, body) {
+                if let Err(reason) = self.routing.announcement(now, wall, link, &body) {
                     self.drops.count(reason);
                 }
             }
             Post::Digest { link, body } => {
-                if let Err(reason) = self.routing.digest(now, wall, link, &body) {
+                if let Err(reason) = self.routing.digest(now, link, &body) {
                     self.drops.count(reason);
                 }
             }
             _ => {}
         }
-        self.settle(out, events);
+        self.settle(now, out, events);
     }
 
-    fn settle(&mut self, out: &mut Posts, events: &mut impl FnMut(MeshEvent)) {
+    fn settle(&mut self, now: Instant, out: &mut Posts, events: &mut impl FnMut(MeshEvent)) {
         let of = |plan: &Plan, h: &Hashname| Role::Partition(plan.partition_of(&h.address()));
-        while let Some(output) = self.routing.poll() {
+        while let Some(output) = self.routing.poll(now) {
             match output {
                 RoutingOutput::Flood { link, frame } => {
                     let (lane, run) = (Lane::Control, Run::one(frame));
@@ -121,6 +130,8 @@ impl RoutingStage {
                 RoutingOutput::Learned(record) => {
                     out.push(of(&self.plan, &record.hashname()), Post::Learned(record));
                 }
+                RoutingOutput::Superseded(serial) => events(MeshEvent::Superseded(serial)),
+                RoutingOutput::Cloned(node) => events(MeshEvent::Cloned(node)),
                 RoutingOutput::NodeUp(node) => {
                     out.push(of(&self.plan, &node), Post::Reachable(node, true));
                     events(MeshEvent::NodeUp(node));

@@ -12,8 +12,8 @@ use crate::base::{
 };
 use crate::switch::LineRef;
 use crate::switch::streams::{
-    Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId, StreamLimits, Streams,
-    WriteError,
+    Code as StreamCode, Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId,
+    StreamLimits, StreamStats, Streams, WriteError,
 };
 use crate::wire::package::Code;
 
@@ -60,7 +60,7 @@ pub struct PeerReport {
     /// Who.
     pub hashname: Hashname,
     /// Numbers of the line's streams together.
-    pub stats: crate::switch::streams::Stats,
+    pub stats: StreamStats,
 }
 
 impl StreamStage {
@@ -90,7 +90,7 @@ impl StreamStage {
                 let Some(p) = self.peer(index) else { return };
                 let old = p.line.replace(line);
                 p.max_packet = max_packet;
-                p.streams.set_max_payload(max_packet);
+                p.streams.set_max_packet(max_packet);
                 if let Some(old) = old {
                     self.by_line.remove(&old);
                 }
@@ -101,14 +101,14 @@ impl StreamStage {
                 let Some(&index) = self.by_line.get(&line) else { return };
                 let Some(p) = self.peer(index) else { return };
                 p.max_packet = max_packet;
-                p.streams.set_max_payload(max_packet);
+                p.streams.set_max_packet(max_packet);
                 p.streams.path_changed(now);
                 self.touch(index);
             }
             Post::LineDown { peer, code } => {
                 let Some(&index) = self.by_name.get(&peer) else { return };
                 let Some(p) = self.peer(index) else { return };
-                p.streams.fail_all(code as u16);
+                p.streams.fail_all(line_code(code));
                 if let Some(line) = p.line.take() {
                     self.by_line.remove(&line);
                 }
@@ -136,7 +136,6 @@ impl StreamStage {
     /// [`OpenError`], when there are too many.
     pub fn open(
         &mut self,
-        now: Instant,
         peer: Hashname,
         open: Open,
         priority: Priority,
@@ -144,7 +143,7 @@ impl StreamStage {
     ) -> Result<StreamKey, OpenError> {
         let index = self.enter(peer);
         let p = self.peer(index).ok_or(OpenError::TooMany)?;
-        let id = p.streams.open(now, open, priority)?;
+        let id = p.streams.open(open, priority)?;
         if p.line.is_none() {
             let partition = self.plan.partition_of(&peer.address());
             out.push(Role::Partition(partition), Post::Want(peer));
@@ -184,9 +183,9 @@ impl StreamStage {
     }
 
     /// Ends a stream at once, both halves.
-    pub fn reset(&mut self, key: StreamKey, code: u16, reason: &str) {
+    pub fn reset(&mut self, now: Instant, key: StreamKey, code: StreamCode, reason: &str) {
         if let Some(p) = self.peer(key.peer) {
-            p.streams.reset(key.id, code, reason).ok();
+            p.streams.reset(now, key.id, code, reason).ok();
             self.touch(key.peer);
         }
     }
@@ -268,7 +267,7 @@ impl StreamStage {
     fn drain_events(&mut self, index: u32, events: &mut impl FnMut(StreamKey, StreamEvent)) {
         let Some(p) = self.peer(index) else { return };
         while let Some(event) = p.streams.poll_event() {
-            let key = StreamKey { peer: index, id: event.id() };
+            let key = StreamKey { peer: index, id: stream_of(&event) };
             events(key, event);
         }
     }
@@ -317,7 +316,22 @@ impl StreamStage {
 }
 
 /// The code streams end with when their line does.
-#[must_use]
-pub const fn line_code(code: Code) -> u16 {
-    code as u16
+const fn line_code(code: Code) -> StreamCode {
+    match code {
+        Code::Refused => StreamCode::REFUSED,
+        _ => StreamCode::LINE_DOWN,
+    }
+}
+
+/// Which stream an event is about.
+const fn stream_of(event: &StreamEvent) -> StreamId {
+    match event {
+        StreamEvent::Opened { id, .. }
+        | StreamEvent::Stopped { id, .. }
+        | StreamEvent::Reset { id, .. }
+        | StreamEvent::Readable(id)
+        | StreamEvent::Writable(id)
+        | StreamEvent::Finished(id)
+        | StreamEvent::Closed(id) => *id,
+    }
 }

@@ -17,7 +17,8 @@ pub mod messages;
 pub mod opening;
 mod partition;
 mod questions;
+pub mod streams;
 
 pub use ask::{Answer, Ask, Effect, LineRef, Message, Question, Token};
 pub use contact::State;
-pub use partition::{Counters, Setting, Switch};
+pub use partition::{ContactReport, Counters, Setting, Switch};

@@ -1,0 +1,54 @@
+//! How much may be on its way: the seam between the streams and a congestion controller.
+//!
+//! The streams of a line share one controller and count its bytes in flight themselves; a
+//! controller only says how large the window is. Never knows streams or packets.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::base::Instant;
+
+/// What one acknowledgement says to a controller.
+#[derive(Clone, Copy, Debug)]
+pub struct AckSample {
+    /// When it came.
+    pub now: Instant,
+    /// Bytes it newly acknowledged.
+    pub bytes: u64,
+    /// When the packet it answers was sent, if it says so.
+    pub sent: Option<Instant>,
+    /// The round trip of that packet, if it could be measured.
+    pub rtt: Option<Duration>,
+    /// The smoothed round trip.
+    pub smoothed: Duration,
+    /// Whether the window has held the senders back of late. A window nobody fills must not grow.
+    pub limited: bool,
+}
+
+/// A congestion controller. Sizes are in bytes of stream packets.
+pub trait Congestion: Send + fmt::Debug {
+    /// The most that may be on its way.
+    fn window(&self) -> u64;
+    /// Something was acknowledged.
+    fn on_ack(&mut self, sample: &AckSample);
+    /// Packets were lost that were sent after the last such call: a new congestion.
+    fn on_loss(&mut self, now: Instant);
+    /// The losses of the last congestion turned out to be late packets.
+    fn on_false_loss(&mut self);
+    /// Nothing has come back for several round trips.
+    fn on_stall(&mut self, now: Instant);
+    /// Sending resumes after a pause of `paused`.
+    fn on_resume(&mut self, now: Instant, paused: Duration);
+    /// The largest packet changed.
+    fn set_packet(&mut self, bytes: u64);
+    /// Another path: start over.
+    fn reset(&mut self, now: Instant);
+}
+
+/// The window to begin with: ten packets, at least 64 KiB where packets are large anyway
+/// (RFC 6928 for the former; a path with large packets is a mesh route over TCP).
+#[must_use]
+pub fn initial_window(packet: u64) -> u64 {
+    let ten = packet.saturating_mul(10);
+    if packet > 4_096 { ten.clamp(64 * 1024, 256 * 1024) } else { ten }
+}

@@ -1,0 +1,128 @@
+//! Every bound of the streams of one line, with what it can pin in memory.
+
+use core::time::Duration;
+
+/// Credit every direction has before its receiver has spoken; part of the protocol, so that the
+/// first packets need no answer.
+pub const INITIAL_CREDIT: u64 = 16 * 1024;
+
+/// Bounds of all streams of one line. The fields may be set one by one; [`Default`] is meant
+/// for the open Internet.
+///
+/// At the very most one line pins, with the defaults: received 16 MiB + 1,024 × 16 KiB = 32 MiB
+/// of window, times four for the buffers behind it (a payload that fills less than a quarter of
+/// the largest packet is copied out), sent 16 MiB + 1,024 × 16 KiB = 32 MiB, and 5 MiB of
+/// bookkeeping. An idle line pins about 1 KiB.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Streams at once, whoever opened them. 1,024 × ~0.7 KiB = 0.7 MiB.
+    pub streams: usize,
+    /// Bytes of a stream that may be on their way or unread, at first. Doubles when the sender
+    /// says that this held it back while the reader kept up.
+    pub window: u64,
+    /// The most that grows to. 4 MiB is 670 Mbit/s at 50 ms.
+    pub window_max: u64,
+    /// All windows of the line beyond [`INITIAL_CREDIT`] each. One stream gets at most what it
+    /// has and half of what is left, so that slow readers cannot starve the others.
+    pub line_window: u64,
+    /// Bytes a stream holds unsent or unacknowledged, at first; then twice the congestion window.
+    pub send_buffer: u64,
+    /// The most that grows to.
+    pub send_buffer_max: u64,
+    /// All send buffers of the line beyond 16 KiB each, shared as `line_window` is.
+    pub line_send_buffer: u64,
+    /// Bytes on their way, all streams together, whatever the congestion window says.
+    pub in_flight: u64,
+    /// Pieces of one stream held because something before them is missing: a 4 MiB window of
+    /// 1,150-byte packets. 4,096 × ~100 bytes = 400 KiB.
+    pub fragments: usize,
+    /// The same over all streams of the line. 16,384 × ~100 bytes = 1.6 MiB.
+    pub line_fragments: usize,
+    /// Packets that are acknowledged together.
+    pub ack_every: u32,
+    /// The longest an acknowledgement waits for company.
+    pub ack_delay: Duration,
+    /// Assumed until a round trip has been measured.
+    pub initial_rtt: Duration,
+    /// The longest pause between two probes.
+    pub probe_max: Duration,
+    /// A stream is dead when nothing was acknowledged for this long,
+    pub dead_after: Duration,
+    /// and more than this many probes were sent meanwhile.
+    pub dead_probes: u32,
+    /// RESET and ACK answers waiting to be sent for streams that are gone. 64 × 48 bytes = 3 KiB.
+    pub answers: usize,
+    /// RESET answers a second.
+    pub resets_per_second: u32,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        Self {
+            streams: 1_024,
+            window: 256 * 1024,
+            window_max: 4 << 20,
+            line_window: 16 << 20,
+            send_buffer: 256 * 1024,
+            send_buffer_max: 4 << 20,
+            line_send_buffer: 16 << 20,
+            in_flight: 4 << 20,
+            fragments: 4_096,
+            line_fragments: 16_384,
+            ack_every: 2,
+            ack_delay: Duration::from_millis(5),
+            initial_rtt: Duration::from_millis(333),
+            probe_max: Duration::from_secs(10),
+            dead_after: Duration::from_secs(60),
+            dead_probes: 3,
+            answers: 64,
+            resets_per_second: 100,
+        }
+    }
+}
+
+/// A budget that many share: everyone has a floor of their own, and beyond it nobody holds more
+/// than what they have and half of what is left.
+#[derive(Debug)]
+pub(super) struct Pool {
+    total: u64,
+    used: u64,
+}
+
+impl Pool {
+    pub(super) const FLOOR: u64 = INITIAL_CREDIT;
+
+    pub(super) const fn new(total: u64) -> Self {
+        Self { total, used: 0 }
+    }
+
+    /// The most that someone who holds `held` now may hold.
+    pub(super) fn most(&self, held: u64) -> u64 {
+        Self::FLOOR.max(held).saturating_add(self.total.saturating_sub(self.used) / 2)
+    }
+
+    /// Someone's holding went from `before` to `after`.
+    pub(super) fn moved(&mut self, before: u64, after: u64) {
+        let beyond = |held: u64| held.saturating_sub(Self::FLOOR);
+        self.used = self.used.saturating_add(beyond(after)).saturating_sub(beyond(before));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s24_a_pool_leaves_something_for_everyone() {
+        let mut pool = Pool::new(16 << 20);
+        for _ in 0..1_000 {
+            let most = pool.most(0).min(4 << 20);
+            assert!(most >= Pool::FLOOR);
+            pool.moved(0, most);
+            assert!(pool.used <= 16 << 20);
+        }
+        let used = pool.used;
+        pool.moved(4 << 20, 0);
+        assert_eq!(pool.used, used - (4 << 20) + Pool::FLOOR);
+    }
+}

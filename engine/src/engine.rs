@@ -1,0 +1,395 @@
+//! Starting and stopping a node: sockets are opened, threads seated, and everything is taken down
+//! in the opposite order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender as Reply, TrySendError, bounded};
+use mio::{Poll, Waker};
+use parking_lot::{Condvar, Mutex};
+use std::collections::{HashMap, HashSet};
+use trunkline_proto::base::{BootEpoch, Chance, Hashname, Limits};
+use trunkline_proto::shard::{Input, Node, Shard};
+use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::{Answer, Message, Token};
+use trunkline_proto::wire::link::NodeName;
+
+use crate::handle::Handle;
+use crate::net::{LinkListener, LinkTls, TcpOptions, UdpOptions, UdpPort};
+use crate::runtime::clock::Clock;
+use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
+use crate::runtime::tunnels::Tunnels;
+use crate::runtime::worker::{Command, Letter, Parts, WAKE, Worker};
+use crate::setup::Setup;
+
+/// Letters a mailbox holds, urgent and ordinary. × ~200 bytes = 1 MiB a worker, and what the
+/// letters hold: at most a frame each.
+const MAILBOX: (usize, usize) = (2_048, 4_096);
+/// Messages that wait for the application.
+const INBOX: usize = 65_536;
+/// Open questions of the application.
+const QUESTIONS: usize = 65_536;
+/// How long goodbyes may take.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be opened.
+    #[error("cannot listen at {what}: {source}")]
+    Listen {
+        /// Where, and for what.
+        what: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The machine would not give a poller or a thread.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] io::Error),
+    /// The signing key does not serve for TLS.
+    #[error("the key file's signing key cannot be used for TLS: {0}")]
+    Tls(String),
+    /// The name is not one to three dozen printable characters.
+    #[error("`{0}` is no name for a node: use up to 32 printable ASCII characters")]
+    Name(String),
+}
+
+/// What handles and workers share.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    tokens: AtomicU64,
+    waiting: Mutex<HashMap<Token, Reply<Answer>>>,
+    inbox: Reply<Message>,
+    /// Messages the application did not take in time.
+    pub(crate) overflowed: AtomicU64,
+    /// Messages sent without waiting that came back.
+    pub(crate) came_back: AtomicU64,
+    nodes: Mutex<HashSet<Hashname>>,
+    nodes_changed: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn new_token(&self) -> Token {
+        Token(self.tokens.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits for the answer to `token`. False if too many wait already.
+    pub(crate) fn expect(&self, token: Token, reply: Reply<Answer>) -> bool {
+        let mut waiting = self.waiting.lock();
+        let room = waiting.len() < QUESTIONS;
+        if room {
+            waiting.insert(token, reply);
+        }
+        room
+    }
+
+    pub(crate) fn forget(&self, token: Token) {
+        self.waiting.lock().remove(&token);
+    }
+
+    pub(crate) fn answered(&self, token: Token, answer: Answer) {
+        match self.waiting.lock().remove(&token) {
+            Some(reply) => drop(reply.try_send(answer)),
+            None => {
+                self.came_back.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn arrived(&self, message: Message) {
+        if let Err(TrySendError::Full(_)) = self.inbox.try_send(message) {
+            self.overflowed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn reachable(&self, node: Hashname, yes: bool) {
+        let mut nodes = self.nodes.lock();
+        if yes {
+            nodes.insert(node);
+        } else {
+            nodes.remove(&node);
+        }
+        self.nodes_changed.notify_all();
+    }
+
+    /// Waits until the mesh leads to `node`; false when `patience` ends first.
+    pub(crate) fn wait_reachable(&self, node: &Hashname, patience: Duration) -> bool {
+        let mut nodes = self.nodes.lock();
+        let missing = |n: &mut HashSet<Hashname>| !n.contains(node);
+        !self.nodes_changed.wait_while_for(&mut nodes, missing, patience).timed_out()
+    }
+}
+
+/// A running node. Dropping it stops it.
+pub struct Engine {
+    handle: Handle,
+    threads: Vec<JoinHandle<()>>,
+    udp: Vec<SocketAddr>,
+    links: Vec<SocketAddr>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("links", &self.links).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Opens the sockets and starts the threads.
+    ///
+    /// # Errors
+    /// [`StartError`], and then nothing is left running.
+    pub fn start(setup: Setup) -> Result<Self, StartError> {
+        let name = NodeName::new(setup.name.as_bytes())
+            .ok_or_else(|| StartError::Name(setup.name.clone()))?;
+        let tls = LinkTls::new(&setup.identity.signing_pkcs8())
+            .map_err(|e| StartError::Tls(e.to_string()))?;
+        let mut chance = Chance::from_seed(seed()?);
+        let node = Node {
+            plan: setup.plan,
+            identity: setup.identity.clone(),
+            epoch: BootEpoch(chance.u64()),
+            name,
+            limits: Arc::new(setup.limits.clone()),
+            stream_limits: setup.stream_limits.clone(),
+            line_secret: chance.bytes(),
+        };
+        let (inbox, messages) = bounded(INBOX);
+        let shared = Arc::new(Shared {
+            limits: setup.limits.clone(),
+            tokens: AtomicU64::new(1),
+            waiting: Mutex::new(HashMap::new()),
+            inbox,
+            overflowed: AtomicU64::new(0),
+            came_back: AtomicU64::new(0),
+            nodes: Mutex::new(HashSet::new()),
+            nodes_changed: Condvar::new(),
+        });
+        let mut seats = Vec::new();
+        let mut others = Vec::new();
+        for _ in 0..setup.plan.seats() {
+            let (poll, mail, sender) = seat()?;
+            seats.push((poll, mail));
+            others.push(sender);
+        }
+        let sockets = Sockets::open(&setup)?;
+        let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
+        let handle = Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
+        let handle = handle.with_messages(messages);
+        let workers = build(&setup, &node, &shared, seats, &others, sockets, &tls, &mut chance)?;
+        let mut engine = Self { handle, threads: Vec::new(), udp, links };
+        engine.spawn(workers)?;
+        for p in &setup.proxies {
+            let opened = engine.handle.listen_for(p.peer, &p.target, p.listen);
+            let what = || format!("{} for the proxy to {}", p.listen, p.target);
+            opened.map_err(|source| StartError::Listen { what: what(), source })?.keep();
+        }
+        Ok(engine)
+    }
+
+    fn spawn(&mut self, workers: Vec<Worker>) -> io::Result<()> {
+        for (i, worker) in workers.into_iter().enumerate() {
+            let name = format!("trunkline-{i}");
+            self.threads.push(std::thread::Builder::new().name(name).spawn(|| worker.run())?);
+        }
+        Ok(())
+    }
+
+    /// What the application uses; cheap to clone.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Where lines can be opened over UDP.
+    #[must_use]
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
+    /// Where neighbours can link up, in the order of the set-up's listeners.
+    #[must_use]
+    pub fn link_addresses(&self) -> &[SocketAddr] {
+        &self.links
+    }
+
+    /// Says goodbye to peers and neighbours and ends all threads.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if self.threads.is_empty() {
+            return;
+        }
+        self.handle.command_all(|| Command::Drain);
+        // Goodbyes cross between seats and into sockets; nobody answers them.
+        std::thread::park_timeout(if self.handle.plan().seats() > 1 { DRAIN } else { DRAIN / 4 });
+        self.handle.command_all(|| Command::Stop);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn seat() -> io::Result<(Poll, Mail<Letter>, Sender<Letter>)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKE)?;
+    let (sender, mail) = Mailbox::new(MAILBOX.0, MAILBOX.1, waker);
+    Ok((poll, mail, sender))
+}
+
+/// The operating system's chance, asked once.
+fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no random numbers"))?;
+    Ok(seed)
+}
+
+/// The sockets of a node before they are given to workers.
+struct Sockets {
+    /// By partition, then by address.
+    udp: Vec<Vec<Arc<UdpPort>>>,
+    /// By partition.
+    listeners: Vec<Vec<(LinkListener, crate::setup::Listener)>>,
+}
+
+impl Sockets {
+    /// Every partition gets a socket of its own for each address; the kernel spreads peers and
+    /// neighbours over them. A port of 0 is chosen by the first and shared by the others.
+    fn open(setup: &Setup) -> Result<Self, StartError> {
+        let partitions = usize::from(setup.plan.partitions());
+        let reuse_port = partitions > 1;
+        let mut udp = Vec::new();
+        let mut listeners = Vec::new();
+        udp.resize_with(partitions, Vec::new);
+        listeners.resize_with(partitions, Vec::new);
+        for address in &setup.udp {
+            let mut address = *address;
+            let options = UdpOptions { reuse_port, ..UdpOptions::default() };
+            for ports in &mut udp {
+                let what = || format!("{address} (udp)");
+                let port = UdpPort::bind(address, &options)
+                    .map_err(|source| StartError::Listen { what: what(), source })?;
+                address = port.local_addr();
+                ports.push(Arc::new(port));
+            }
+        }
+        for what in &setup.listeners {
+            let mut what = *what;
+            for list in &mut listeners {
+                let name = || format!("{} ({})", what.address, what.transport);
+                let listener =
+                    LinkListener::bind(what.address, TcpOptions::default(), reuse_port)
+                        .map_err(|source| StartError::Listen { what: name(), source })?;
+                what.address = listener.local_addr();
+                list.push((listener, what));
+            }
+        }
+        Ok(Self { udp, listeners })
+    }
+
+    fn udp_addresses(&self) -> Vec<SocketAddr> {
+        self.udp.first().into_iter().flatten().map(|p| p.local_addr()).collect()
+    }
+
+    fn link_addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.first().into_iter().flatten().map(|(l, _)| l.local_addr()).collect()
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the parts of a node, put together once")]
+fn build(
+    setup: &Setup,
+    node: &Node,
+    shared: &Arc<Shared>,
+    seats: Vec<(Poll, Mail<Letter>)>,
+    others: &[Sender<Letter>],
+    mut sockets: Sockets,
+    tls: &LinkTls,
+    chance: &mut Chance,
+) -> Result<Vec<Worker>, StartError> {
+    let clock = Clock::start();
+    let plan = setup.plan;
+    let mut workers = Vec::new();
+    for (seat, (poll, mail)) in seats.into_iter().enumerate() {
+        let here = |role: Role| (plan.seat(role) == seat).then_some(role);
+        let partition = plan.roles().filter_map(here).find_map(|r| match r {
+            Role::Partition(p) => Some(usize::from(p)),
+            _ => None,
+        });
+        let writes = plan.roles().filter_map(here).any(|r| matches!(r, Role::Writer(_)));
+        let mut shard = Shard::new(node, seat, chance.fork());
+        introduce(&mut shard, setup, partition);
+        let udp = match partition {
+            Some(p) => sockets.udp.get(p).cloned().unwrap_or_default(),
+            None if writes => sockets.udp.first().cloned().unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let listeners = partition
+            .and_then(|p| sockets.listeners.get_mut(p))
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let partitions = usize::from(plan.partitions());
+        let dials = setup.dials.iter().cloned().enumerate();
+        let dials = dials.filter(|(i, _)| partition == Some(i % partitions)).collect();
+        workers.push(Worker::new(Parts {
+            seat,
+            plan,
+            shared: shared.clone(),
+            shard,
+            chance: chance.fork(),
+            clock,
+            poll,
+            mail,
+            others: others.to_vec(),
+            udp,
+            listeners,
+            dials,
+            tls: tls.clone(),
+            tunnels: Tunnels::new(setup.allow.clone()),
+        })?);
+    }
+    Ok(workers)
+}
+
+/// Tells a partition whom the configuration knows.
+fn introduce(shard: &mut Shard, setup: &Setup, partition: Option<usize>) {
+    let Some(partition) = partition else { return };
+    let (now, wall) = (trunkline_proto::base::Instant::ZERO, Clock::wall());
+    for known in &setup.known {
+        let owner = setup.plan.partition_of(&known.record.hashname().address());
+        if usize::from(owner) == partition {
+            let role = Role::Partition(owner);
+            let found = Post::Found(known.record.hashname(), known.addresses.clone());
+            shard.handle(now, wall, Input::Post(role, found));
+            shard.handle(now, wall, Input::Post(role, Post::Learned(known.record.clone())));
+        }
+    }
+}
+
+impl Handle {
+    /// Sends a command to every worker.
+    pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
+        for worker in self.workers() {
+            let _ = worker.push(Lane::Urgent, Letter::Command(command()));
+        }
+    }
+}
+
+/// Where the application takes messages from.
+pub(crate) type Messages = Receiver<Message>;
+
+/// The plan a handle steers by.
+pub(crate) type Steering = Plan;

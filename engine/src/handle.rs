@@ -1,0 +1,355 @@
+//! What an application does with a running node.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam::channel::bounded;
+use trunkline_proto::base::{Address, Hashname, Priority};
+use trunkline_proto::crypto::Identity;
+use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::{Answer, Ask, Message, Question, Token};
+use trunkline_proto::wire::package::Code;
+
+use crate::engine::{Messages, Shared};
+use crate::runtime::mailbox::{Lane, Sender};
+use crate::runtime::tunnels::ProxyId;
+use crate::runtime::worker::{Command, Letter, Report};
+
+/// How long a worker may take to answer its owner.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most hops a trace looks for.
+const HOPS: u8 = 32;
+
+/// Why something asked of the mesh did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It came back, or was given up.
+    #[error("{} (raised by {})", code.label(), by.map_or("this node".to_owned(), |b| format!("{b:?}")))]
+    Code {
+        /// Why.
+        code: Code,
+        /// Which node said so; this one if `None`.
+        by: Option<Address>,
+    },
+    /// This node has more to do than it may, or is stopping.
+    #[error("this node is too busy or stopping")]
+    Busy,
+}
+
+/// One hop of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Which node.
+    pub node: Address,
+    /// There and back; `None` if it did not answer.
+    pub rtt: Option<Duration>,
+    /// Whether it is the destination.
+    pub arrived: bool,
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendOptions {
+    /// How urgently.
+    pub priority: Priority,
+    /// End to end inside the line, or readable to every hop.
+    pub sealed: bool,
+    /// An answer to something of the receiver's.
+    pub reply: bool,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { priority: Priority::DEFAULT, sealed: true, reply: false }
+    }
+}
+
+/// What an application uses to drive a node; cheap to clone. Calls may block the caller, never
+/// a worker.
+#[derive(Clone)]
+pub struct Handle {
+    identity: Arc<Identity>,
+    plan: Plan,
+    shared: Arc<Shared>,
+    workers: Vec<Sender<Letter>>,
+    messages: Option<Messages>,
+    proxies: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("hashname", &self.hashname()).finish_non_exhaustive()
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        plan: Plan,
+        shared: Arc<Shared>,
+        workers: Vec<Sender<Letter>>,
+    ) -> Self {
+        Self { identity, plan, shared, workers, messages: None, proxies: Arc::default() }
+    }
+
+    pub(crate) fn with_messages(mut self, messages: Messages) -> Self {
+        self.messages = Some(messages);
+        self
+    }
+
+    pub(crate) fn workers(&self) -> &[Sender<Letter>] {
+        &self.workers
+    }
+
+    pub(crate) const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Who the node is.
+    #[must_use]
+    pub fn hashname(&self) -> Hashname {
+        self.identity.hashname()
+    }
+
+    /// Its keys' public side and space.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Waits until the mesh leads to `node`; false when `patience` ends first.
+    #[must_use]
+    pub fn wait_reachable(&self, node: &Hashname, patience: Duration) -> bool {
+        self.shared.wait_reachable(node, patience)
+    }
+
+    /// Opens a local port: each connection to it is carried to `target`, seen from `peer`. It
+    /// stays open until the tunnel is dropped.
+    ///
+    /// # Errors
+    /// The system's, when `listen` cannot be listened at.
+    pub fn proxy(&self, peer: Hashname, target: &str, listen: SocketAddr) -> io::Result<Tunnel> {
+        self.listen_for(peer, target, listen)
+    }
+
+    pub(crate) fn listen_for(
+        &self,
+        peer: Hashname,
+        target: &str,
+        listen: SocketAddr,
+    ) -> io::Result<Tunnel> {
+        let partition = self.plan.partition_of(&peer.address());
+        let seat = self.plan.seat(self.plan.streams_of(partition));
+        let id = ProxyId(self.proxies.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = bounded(1);
+        let target = target.to_owned();
+        self.command(seat, Command::OpenProxy { id, peer, target, listen, reply })?;
+        let gone = |_| io::Error::new(io::ErrorKind::TimedOut, "the worker did not answer");
+        let local = answer.recv_timeout(PATIENCE).map_err(gone)??;
+        Ok(Tunnel { handle: self.clone(), seat, id, local, kept: false })
+    }
+
+    fn command(&self, seat: usize, command: Command) -> io::Result<()> {
+        let worker = self.workers.get(seat);
+        let pushed = worker.map(|w| w.push(Lane::Urgent, Letter::Command(command)));
+        match pushed {
+            Some(Ok(())) => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::ResourceBusy, "the node is busy or stopping")),
+        }
+    }
+
+    /// How long to `peer` and back inside a line, opening one if need be.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn ping(
+        &self,
+        peer: Hashname,
+        priority: Priority,
+        length: usize,
+        patience: Duration,
+    ) -> Result<Duration, Failure> {
+        let question = Question::Ping { priority, length, patience };
+        match self.ask(peer, question, patience)? {
+            Answer::Pong(rtt) => Ok(rtt),
+            Answer::Failed { code, by } => Err(Failure::Code { code, by }),
+            Answer::Probed { .. } => Err(Failure::Busy),
+        }
+    }
+
+    /// The nodes on the way to `peer`, one after the other, each as soon as it answered.
+    ///
+    /// # Errors
+    /// [`Failure`], when there is no way.
+    pub fn trace(
+        &self,
+        peer: Hashname,
+        patience: Duration,
+        mut each: impl FnMut(u8, Hop),
+    ) -> Result<Vec<Hop>, Failure> {
+        let mut hops = Vec::new();
+        for ttl in 1..=HOPS {
+            let hop = match self.ask(peer, Question::Probe { ttl, patience }, patience)? {
+                Answer::Probed { node, code, after } => {
+                    Hop { node, rtt: Some(after), arrived: code == Code::Arrived }
+                }
+                Answer::Failed { code: Code::TimedOut, .. } => {
+                    Hop { node: Address::new([0; 16]), rtt: None, arrived: false }
+                }
+                Answer::Failed { code, by } => return Err(Failure::Code { code, by }),
+                Answer::Pong(_) => return Err(Failure::Busy),
+            };
+            each(ttl, hop);
+            hops.push(hop);
+            if hop.arrived {
+                break;
+            }
+        }
+        Ok(hops)
+    }
+
+    fn ask(
+        &self,
+        peer: Hashname,
+        question: Question,
+        patience: Duration,
+    ) -> Result<Answer, Failure> {
+        let token = self.shared.new_token();
+        let (reply, answer) = bounded(1);
+        if !self.shared.expect(token, reply) {
+            return Err(Failure::Busy);
+        }
+        let asked = self.post(peer, Ask { token, peer, question });
+        let result = match asked {
+            Ok(()) => answer
+                .recv_timeout(patience + PATIENCE)
+                .map_err(|_| Failure::Code { code: Code::TimedOut, by: None }),
+            Err(failure) => Err(failure),
+        };
+        if result.is_err() {
+            self.shared.forget(token);
+        }
+        result
+    }
+
+    fn post(&self, peer: Hashname, ask: Ask) -> Result<(), Failure> {
+        let partition = self.plan.partition_of(&peer.address());
+        let role = Role::Partition(partition);
+        let lane = match &ask.question {
+            Question::Message { priority, .. } if *priority <= Priority::DEFAULT => Lane::Ordinary,
+            _ => Lane::Urgent,
+        };
+        let letter = Letter::Post(role, Post::Ask(ask));
+        let worker = self.workers.get(self.plan.seat(role)).ok_or(Failure::Busy)?;
+        worker.push(lane, letter).map_err(|_| Failure::Busy)
+    }
+
+    /// Sends a message without waiting. It is delivered at most once; if it comes back, that is
+    /// counted ([`Self::came_back`]).
+    ///
+    /// # Errors
+    /// [`Failure::Busy`], when this node's own queue is full: try again.
+    pub fn send(
+        &self,
+        peer: Hashname,
+        payload: Bytes,
+        options: SendOptions,
+    ) -> Result<Token, Failure> {
+        let token = self.shared.new_token();
+        let SendOptions { priority, sealed, reply } = options;
+        let question = Question::Message { priority, reply, sealed, payload };
+        self.post(peer, Ask { token, peer, question }).map(|()| token)
+    }
+
+    /// Messages sent that came back, so far.
+    #[must_use]
+    pub fn came_back(&self) -> u64 {
+        self.shared.came_back.load(Ordering::Relaxed)
+    }
+
+    /// Messages that arrived and were dropped because nobody took them, so far.
+    #[must_use]
+    pub fn overflowed(&self) -> u64 {
+        self.shared.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// Where messages arrive. All handles share it: a message is taken once.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        Inbox { messages: self.messages.clone() }
+    }
+
+    /// What every worker tells of itself.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`], if one does not answer in time.
+    pub fn report(&self) -> Result<Vec<Report>, Failure> {
+        let (reply, answers) = bounded(self.workers.len());
+        for seat in 0..self.workers.len() {
+            self.command(seat, Command::Report(reply.clone())).map_err(|_| Failure::Busy)?;
+        }
+        drop(reply);
+        let mut reports = Vec::new();
+        while reports.len() < self.workers.len() {
+            reports.push(answers.recv_timeout(PATIENCE).map_err(|_| Failure::Busy)?);
+        }
+        reports.sort_by_key(|r| r.seat);
+        Ok(reports)
+    }
+}
+
+/// Messages that arrived, in order of arrival.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    messages: Option<Messages>,
+}
+
+impl Inbox {
+    /// The next message; `None` when `patience` ends first or the node is gone.
+    #[must_use]
+    pub fn next(&self, patience: Duration) -> Option<Message> {
+        self.messages.as_ref()?.recv_timeout(patience).ok()
+    }
+
+    /// The next message, if one is there.
+    #[must_use]
+    pub fn try_next(&self) -> Option<Message> {
+        self.messages.as_ref()?.try_recv().ok()
+    }
+}
+
+/// A local port that leads to a target behind a peer, as long as this lives.
+#[derive(Debug)]
+pub struct Tunnel {
+    handle: Handle,
+    seat: usize,
+    id: ProxyId,
+    local: SocketAddr,
+    kept: bool,
+}
+
+impl Tunnel {
+    /// Where local programs connect.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Lets it live as long as the node.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = self.handle.command(self.seat, Command::CloseProxy(self.id));
+        }
+    }
+}
