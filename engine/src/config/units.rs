@@ -99,7 +99,8 @@ fn quantity(text: &str, units: &[(&str, u64)], plain: &str) -> Result<u64, NotAQ
 }
 
 fn show(n: u64, units: &[(&str, u64)], wanted: impl Fn(&str) -> bool) -> String {
-    let fitting = units.iter().rev().find(|(name, f)| wanted(name) && n >= *f && n % f == 0);
+    let fitting =
+        units.iter().rev().find(|(name, f)| wanted(name) && n >= *f && n.is_multiple_of(*f));
     match (n, fitting) {
         (0, _) | (_, None) => n.to_string(),
         (_, Some((name, factor))) => format!("{}{name}", n / factor),
