@@ -60,13 +60,13 @@ pub fn bits_per_second(text: &str) -> Result<u64, NotAQuantity> {
     quantity(text, RATES, "bit")
 }
 
-/// A duration in the largest unit that keeps it whole, as [`duration`] reads it.
+/// A duration in the largest unit that keeps it whole, as [`duration()`] reads it.
 #[must_use]
 pub fn show_duration(d: Duration) -> String {
     show(u64::try_from(d.as_micros()).unwrap_or(u64::MAX), DURATIONS, |_| true)
 }
 
-/// A size in the largest binary unit that keeps it whole, as [`bytes`] reads it.
+/// A size in the largest binary unit that keeps it whole, as [`bytes()`] reads it.
 #[must_use]
 pub fn show_bytes(n: u64) -> String {
     show(n, SIZES, |unit| unit == "B" || unit.contains('i'))

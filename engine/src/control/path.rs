@@ -24,10 +24,11 @@ const OF_THE_MACHINE: &str = "/run/trunkline";
 /// Where a node without a configured socket makes it.
 #[must_use]
 pub fn to_listen(state_dir: &Path) -> PathBuf {
-    let of_the_service = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
-    let candidates = of_the_service.into_iter().chain(to_look());
+    // systemd lists several with colons between them, as in PATH.
+    let of_the_service = std::env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    let mut candidates = std::env::split_paths(&of_the_service).take(1).chain(to_look());
     // A relative path in the environment would mean another place for every command.
-    let chosen = candidates.into_iter().find(|dir| dir.is_absolute() && is_writable(dir));
+    let chosen = candidates.find(|dir| dir.is_absolute() && is_writable(dir));
     chosen.unwrap_or_else(|| state_dir.to_owned()).join(FILE)
 }
 

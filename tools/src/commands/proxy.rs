@@ -13,7 +13,7 @@ use crate::print;
 
 /// Open a local port that leads to a target behind a hashname
 ///
-/// Lasts as long as this command runs. The target must be on the other node's [sock] allow list;
+/// Lasts as long as this command runs. The target must be on the other node's list sock.allow;
 /// it is seen from there, so 127.0.0.1 is that machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
