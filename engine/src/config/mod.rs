@@ -12,19 +12,20 @@
 //! silently ignored or clamped. No other room reads files, environment or defaults. The one
 //! documented file with every option is [`Config::example`].
 
-//mod check;
+mod check;
 mod error;
-//pub mod keyfile;
+pub mod keyfile;
 mod limits;
 mod model;
 mod read;
+pub mod record;
 mod rules;
 mod sections;
 pub mod units;
 
 use std::path::{Path, PathBuf};
 
-//pub use check::{Finding, Severity};
+pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
 pub use model::{
     Config, Control, DEFAULT_PORT, Link, LinkListener, Listen, Log, LogFormat, LogLevel, Node,
@@ -88,12 +89,22 @@ impl Config {
         self.node.state_dir.clone().unwrap_or_else(beside_keys)
     }
 
-    /// The control socket: `control.socket`, else the first of the places
+    /// The control socket a node makes: `control.socket`, else the first of the places
     /// [`crate::control::path`] describes.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {
         let chosen = || crate::control::path::to_listen(&self.state_dir());
         self.control.socket.clone().unwrap_or_else(chosen)
+    }
+
+    /// Where a command looks for the socket of the node of this configuration, which may run in
+    /// other surroundings than the command.
+    #[must_use]
+    pub fn control_sockets_to_try(&self) -> Vec<PathBuf> {
+        match &self.control.socket {
+            Some(path) => vec![path.clone()],
+            None => crate::control::path::to_connect(Some(&self.state_dir())),
+        }
     }
 }
 

@@ -206,3 +206,16 @@ proptest::proptest! {
         let _ = parse(&format!("[node]\nkeys=\"k\"\n[[link]]\n{text}"));
     }
 }
+
+#[test]
+fn every_configuration_in_the_guide_is_one() {
+    let guide = include_str!("../../../docs/guides/deploy.md");
+    let mut blocks = 0;
+    for block in guide.split("```toml\n").skip(1) {
+        let text = block.split("```").next().unwrap_or_default();
+        let text = text.replace("RELAY_HASHNAME", HASH).replace("B_HASHNAME", HASH);
+        assert!(parse(&text).is_ok(), "{text}");
+        blocks += 1;
+    }
+    assert_eq!(blocks, 4);
+}

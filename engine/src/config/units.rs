@@ -60,13 +60,13 @@ pub fn bits_per_second(text: &str) -> Result<u64, NotAQuantity> {
     quantity(text, RATES, "bit")
 }
 
-/// A duration in the largest unit that keeps it whole, as [`duration`] reads it.
+/// A duration in the largest unit that keeps it whole, as [`duration()`] reads it.
 #[must_use]
 pub fn show_duration(d: Duration) -> String {
     show(u64::try_from(d.as_micros()).unwrap_or(u64::MAX), DURATIONS, |_| true)
 }
 
-/// A size in the largest binary unit that keeps it whole, as [`bytes`] reads it.
+/// A size in the largest binary unit that keeps it whole, as [`bytes()`] reads it.
 #[must_use]
 pub fn show_bytes(n: u64) -> String {
     show(n, SIZES, |unit| unit == "B" || unit.contains('i'))
@@ -99,7 +99,8 @@ fn quantity(text: &str, units: &[(&str, u64)], plain: &str) -> Result<u64, NotAQ
 }
 
 fn show(n: u64, units: &[(&str, u64)], wanted: impl Fn(&str) -> bool) -> String {
-    let fitting = units.iter().rev().find(|(name, f)| wanted(name) && n >= *f && n % f == 0);
+    let fitting =
+        units.iter().rev().find(|(name, f)| wanted(name) && n >= *f && n.is_multiple_of(*f));
     match (n, fitting) {
         (0, _) | (_, None) => n.to_string(),
         (_, Some((name, factor))) => format!("{}{name}", n / factor),

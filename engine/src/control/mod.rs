@@ -18,3 +18,4 @@ mod socket;
 pub use client::{Client, ClientError};
 pub use server::{ControlServer, ControlTarget, MOST_CLIENTS, OpenProxy};
 pub use socket::ControlError;
+pub(crate) use socket::answers as is_answered;

@@ -5,8 +5,7 @@
 //! 1. `$RUNTIME_DIRECTORY`, which systemd gives a service with `RuntimeDirectory=` (nodes only),
 //! 2. `$XDG_RUNTIME_DIR`, which a login session has,
 //! 3. `/run/trunkline`, where the service of the machine has it,
-//! 4. the node's state directory (nodes only: a command cannot guess it, and takes `--control`
-//!    or `--config`).
+//! 4. the node's state directory (which a command knows by `--config` only).
 //!
 //! A node takes the first place it can write to; a command the first where a socket is. The one
 //! reader of the environment.
@@ -25,16 +24,18 @@ const OF_THE_MACHINE: &str = "/run/trunkline";
 /// Where a node without a configured socket makes it.
 #[must_use]
 pub fn to_listen(state_dir: &Path) -> PathBuf {
-    let of_the_service = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
-    let candidates = of_the_service.into_iter().chain(to_look());
-    let chosen = candidates.into_iter().find(|dir| is_writable(dir));
+    // systemd lists several with colons between them, as in PATH.
+    let of_the_service = std::env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
+    let mut candidates = std::env::split_paths(&of_the_service).take(1).chain(to_look());
+    // A relative path in the environment would mean another place for every command.
+    let chosen = candidates.find(|dir| dir.is_absolute() && is_writable(dir));
     chosen.unwrap_or_else(|| state_dir.to_owned()).join(FILE)
 }
 
-/// Where a command looks for the socket of a node it was told nothing about.
+/// Where a command looks for the socket of a node, whose state directory it may know.
 #[must_use]
-pub fn to_connect() -> Vec<PathBuf> {
-    to_look().map(|dir| dir.join(FILE)).collect()
+pub fn to_connect(state_dir: Option<&Path>) -> Vec<PathBuf> {
+    to_look().chain(state_dir.map(Path::to_owned)).map(|dir| dir.join(FILE)).collect()
 }
 
 fn to_look() -> impl Iterator<Item = PathBuf> {
@@ -74,5 +75,5 @@ pub(crate) fn is_writable(dir: &Path) -> bool {
         // What cannot be removed right after it was made is empty and harmless.
         let _ = std::fs::remove_file(&probe);
     }
-    writable && dir.is_absolute()
+    writable
 }

@@ -1,1 +1,7 @@
-fn main() {}
+//! The node and its command line. See `trunkline --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    trunkline_tools::cli::main()
+}

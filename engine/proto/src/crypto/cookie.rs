@@ -38,7 +38,7 @@ const ACCEPTED: Duration = Duration::from_secs(240);
 type Mac = [u8; MAC_LEN];
 
 /// The first 16 bytes of HMAC-SHA256 over `parts`.
-fn mac(key: &hmac::Key, parts: &[&[u8]]) -> Mac {
+pub(super) fn mac(key: &hmac::Key, parts: &[&[u8]]) -> Mac {
     let mut context = hmac::Context::with_key(key);
     parts.iter().for_each(|part| context.update(part));
     context.sign().as_ref().first_chunk().copied().unwrap_or_default()
@@ -161,13 +161,9 @@ impl Cookies {
         }
         let salt = chance.bytes::<SALT_LEN>();
         let mut cookie = self.current.cookie(path);
-        let tag = seal_key(knock.identity.record().line_key(), &salt)
-            .and_then(|key| {
-                let ad = Aad::from(knock.mac1());
-                key.seal_in_place_separate_tag(nonce(0), ad, &mut cookie).ok()
-            })
-            .ok_or(DropReason::Busy)?;
-        let parts = [&[open::COOKIE], knock.from.0.as_slice(), &salt, &cookie, tag.as_ref()];
+        let line_key = knock.identity.record().line_key();
+        let tag = seal(line_key, &salt, knock.mac1(), &mut cookie).ok_or(DropReason::Busy)?;
+        let parts = [&[open::COOKIE], knock.from.0.as_slice(), &salt, &cookie, &tag];
         parts.concat().try_into().map_err(|_| DropReason::Busy)
     }
 
@@ -189,6 +185,18 @@ impl Cookies {
 fn seal_key(line_key: &[u8; 32], salt: &[u8; SALT_LEN]) -> Option<LessSafeKey> {
     let key = hmac::sign(&public_key("trunkline cookie 1", line_key), salt);
     UnboundKey::new(&AES_256_GCM, key.as_ref()).ok().map(LessSafeKey::new)
+}
+
+/// Seals one cookie of the owner of `line_key`, for the initiation with that mac1.
+pub(super) fn seal(
+    line_key: &[u8; 32],
+    salt: &[u8; SALT_LEN],
+    mac1: &[u8],
+    cookie: &mut Mac,
+) -> Option<[u8; TAG_LEN]> {
+    let key = seal_key(line_key, salt)?;
+    let tag = key.seal_in_place_separate_tag(nonce(0), Aad::from(mac1), cookie).ok()?;
+    tag.as_ref().first_chunk().copied()
 }
 
 /// Takes the cookie out of a cookie packet from the owner of `line_key` and fills mac2 of

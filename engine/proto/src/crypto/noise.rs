@@ -65,21 +65,27 @@ fn builder<'a>(
     prologue: &'a [u8],
     chance: &mut Chance,
 ) -> Result<Builder<'a>, Error> {
-    let primitives = Primitives {
+    Primitives {
         ephemeral: Zeroizing::new(chance.bytes()),
         ours: Arc::clone(identity.line_pair()),
         ours_public: *identity.record().line_key(),
-    };
-    // The static key is in the primitives, parsed already; `set` installs it (see `X25519Pair`).
-    Builder::with_resolver(PATTERN.parse()?, Box::new(primitives))
-        .local_private_key(&[])?
-        .prologue(prologue)
+    }
+    .builder(prologue)
 }
 
 struct Primitives {
     ephemeral: Zeroizing<[u8; 32]>,
     ours: Arc<PrivateKey>,
     ours_public: [u8; 32],
+}
+
+impl Primitives {
+    fn builder(self, prologue: &[u8]) -> Result<Builder<'_>, Error> {
+        // The static key is in the primitives, parsed already; `set` installs it (see `X25519Pair`).
+        Builder::with_resolver(PATTERN.parse()?, Box::new(self))
+            .local_private_key(&[])?
+            .prologue(prologue)
+    }
 }
 
 impl CryptoResolver for Primitives {
@@ -259,5 +265,82 @@ impl Cipher for Gcm {
 
     fn decrypt(&self, n: u64, ad: &[u8], sealed: &[u8], out: &mut [u8]) -> Result<usize, Error> {
         self.open(n, ad, sealed, out).ok_or(Error::Decrypt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        let digit = |i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
+        assert_eq!(hex.len(), 2 * N);
+        core::array::from_fn(digit)
+    }
+
+    fn party(secret: &str, ephemeral: &str) -> Primitives {
+        let ours = PrivateKey::from_private_key(&X25519, &bytes::<32>(secret)).unwrap();
+        let ours_public = ours.compute_public_key().unwrap().as_ref().try_into().unwrap();
+        let ephemeral = Zeroizing::new(bytes(ephemeral));
+        Primitives { ephemeral, ours: Arc::new(ours), ours_public }
+    }
+
+    /// The public vector of this pattern in the "cacophony" set, which other implementations of
+    /// Noise are tested with.
+    #[test]
+    fn s18_the_handshake_is_the_one_others_speak() {
+        let mut a = party(
+            "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+            "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+        )
+        .builder(b"John Galt")
+        .unwrap()
+        .remote_public_key(&bytes::<32>(
+            "31e0303fd6418d2f8c0e78b91f22e8caed0fbe48656dcf4767e4834f701b8f62",
+        ))
+        .unwrap()
+        .build_initiator()
+        .unwrap();
+        let mut b = party(
+            "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+            "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+        )
+        .builder(b"John Galt")
+        .unwrap()
+        .build_responder()
+        .unwrap();
+        let (mut message, mut payload) = ([0; 200], [0; 200]);
+        let len = a.write_message(b"Ludwig von Mises", &mut message).unwrap();
+        let first: [u8; 112] = bytes(concat!(
+            "ca35def5ae56cec33dc2036731ab14896bc4c75dbb07a61f879f8e3afa4c7944",
+            "4e417bc55c7a8166c993356c1be41ef67818a292426f301556c7f26b21d25ddb",
+            "097153891a9a956cff47b83e63ad8d701c1342c209cff1ca5ecd43402762ac24",
+            "9e3bd3a4c0a145fe07cb5dae28ea13a3",
+        ));
+        assert_eq!(message[..len], first);
+        let got = b.read_message(&first, &mut payload).unwrap();
+        assert_eq!(&payload[..got], b"Ludwig von Mises");
+        let len = b.write_message(b"Murray Rothbard", &mut message).unwrap();
+        let second: [u8; 63] = bytes(concat!(
+            "95ebc60d2b1fa672c1f46a8aa265ef51bfe38e7ccb39ec5be34069f144808843",
+            "af2ccf9972e22afc67aeafcd25162f7f98c363b7762e3e4cb7d272e39f27a5",
+        ));
+        assert_eq!(message[..len], second);
+        a.read_message(&second, &mut payload).unwrap();
+        let hash = "669c8640d9e42a3cda2f232f78597ceefb01daa6e3df81181ccce6fc6b5026bf";
+        assert_eq!(a.get_handshake_hash(), bytes::<32>(hash));
+        let mut sealed: [u8; 27] = bytes("66acfc92e3197de166809e6d4d5d003dcc819a84bc3522ca53c9d9");
+        let mut session =
+            super::super::Session::new(&split(b), false, crate::base::Instant::ZERO).unwrap();
+        assert_eq!(session.open_in_place(0, b"", &mut sealed).unwrap(), b"F. A. Hayek");
+    }
+
+    #[test]
+    fn s18_chance_for_an_ephemeral_key_is_given_once() {
+        let mut once = Once(Some(Zeroizing::new([7; 32])));
+        let mut out = [0; 32];
+        assert!(once.try_fill_bytes(&mut out).is_ok());
+        assert_eq!(out, [7; 32]);
+        assert_eq!(once.try_fill_bytes(&mut out), Err(Error::Rng));
     }
 }

@@ -6,6 +6,7 @@ mod identity;
 mod open;
 mod record;
 mod session;
+mod vectors;
 
 use core::time::Duration;
 use std::sync::OnceLock;

@@ -1,0 +1,20 @@
+//! One file for each command: its arguments, which are its documentation, and its `run`.
+//!
+//! `keys`, `check` and `config` work on files; `proxy`, `ping`, `trace` and `status` ask a running
+//! node over its control socket and only show what it answers.
+
+pub mod check;
+pub mod config;
+pub mod keys;
+pub mod ping;
+pub mod proxy;
+pub mod status;
+pub mod trace;
+
+/// The first digits of a hashname in hex, enough to tell a few nodes apart; `-` if there is none.
+pub(crate) fn short(hashname: &str) -> String {
+    match hashname {
+        "" => "-".to_owned(),
+        text => text.chars().take(8).collect(),
+    }
+}
