@@ -170,16 +170,22 @@ impl<T: Item> Emulator<T> {
 
     /// The next item that has arrived by `now`, if there is one.
     pub fn pop(&mut self, now: Instant) -> Option<T> {
+        self.pop_with_arrival(now).map(|(_, item)| item)
+    }
+
+    /// As [`pop`](Self::pop), with the time the item arrived: a caller that runs on a real clock
+    /// learns how late it came.
+    pub fn pop_with_arrival(&mut self, now: Instant) -> Option<(Instant, T)> {
         self.advance(now);
         if self.flight.peek()?.arrival > now {
             return None;
         }
-        let Flight { number, item, .. } = self.flight.pop()?;
+        let Flight { arrival, number, item } = self.flight.pop()?;
         self.statistics.delivered += 1;
         self.statistics.delivered_bytes += item.size() as u64;
         self.statistics.reordered += u64::from(number < self.next_expected);
         self.next_expected = self.next_expected.max(number + 1);
-        Some(item)
+        Some((arrival, item))
     }
 
     /// When to call [`pop`](Self::pop) next; `None` while nothing is held. Nothing comes out
