@@ -3,5 +3,6 @@
 
 pub mod clock;
 mod kernel;
+pub mod lab;
 pub mod netns;
 pub mod wire;
