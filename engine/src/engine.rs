@@ -391,5 +391,3 @@ impl Handle {
 /// Where the application takes messages from.
 pub(crate) type Messages = Receiver<Message>;
 
-/// The plan a handle steers by.
-pub(crate) type Steering = Plan;

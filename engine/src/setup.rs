@@ -92,7 +92,7 @@ pub struct Setup {
 pub enum SetupError {
     /// The key file.
     #[error(transparent)]
-    Keys(#[from] crate::config::keyfile::KeyFileError),
+    Keys(#[from] crate::config::keyfile::KeysError),
     /// A name did not resolve.
     #[error("cannot resolve {what}: {source}; check the name, or write the address")]
     Resolve {
@@ -159,7 +159,7 @@ impl Setup {
         }
         for peer in &config.peers {
             let bad = |why: String| SetupError::Record { hashname: peer.hashname, why };
-            let record = peer.key_record().map_err(|e| bad(e.to_string()))?;
+            let record = peer.key_record(crate::runtime::clock::Clock::wall()).map_err(|e| bad(e.to_string()))?;
             let mut addresses = Vec::new();
             for address in &peer.addresses {
                 addresses.extend(resolve(address)?);

@@ -58,15 +58,6 @@ struct WriteHalf {
     since: Instant,
 }
 
-/// What became of a link, for the worker.
-#[derive(Debug)]
-pub enum Happened {
-    /// The transport is up: the writing half is to go to its writer.
-    Opened(LinkId, Transport),
-    /// The connection is gone.
-    Closed(Closed),
-}
-
 /// A connection that is gone.
 #[derive(Debug)]
 pub struct Closed {

@@ -601,7 +601,7 @@ impl Worker {
                     Output::Line(event) => self.line_event(event),
                     Output::Stream(key, event) => self.stream_event(now, key, &event),
                     Output::Link(event) => self.link_event(now, event),
-                    Output::Mesh(event) => self.mesh_event(&event),
+                    Output::Mesh(event) => Self::mesh_event(&event),
                 }
             }
             let mut done = Vec::new();
@@ -610,7 +610,9 @@ impl Worker {
             let wall = Clock::wall();
             let mut ctx = Context { shard, registry, now, wall };
             let more = tunnels.pump(&mut ctx, &mut done);
-            done.into_iter().for_each(|t| drop(self.sources.try_remove(t.0)));
+            for token in done {
+                self.sources.try_remove(token.0);
+            }
             self.shard.flush(now, wall);
             if !more && !self.shard.has_output() {
                 return;
@@ -622,6 +624,7 @@ impl Worker {
         match event {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
             LineEvent::Arrived(message) => self.shared.arrived(message),
+            LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
         }
     }
 
@@ -673,22 +676,16 @@ impl Worker {
         }
     }
 
-    fn mesh_event(&self, event: &MeshEvent) {
+    fn mesh_event(event: &MeshEvent) {
         match event {
-            MeshEvent::NodeUp(node) => {
-                tracing::info!(%node, "node reachable");
-                self.shared.reachable(*node, true);
-            }
+            MeshEvent::NodeUp(node) => tracing::info!(%node, "node reachable"),
             MeshEvent::Cloned(node) => {
                 tracing::error!(%node, "this identity runs twice: stop one of the two");
             }
             MeshEvent::Superseded(serial) => {
                 tracing::error!(serial, "this node runs on an old key file: use the renewed one");
             }
-            MeshEvent::NodeDown(node) => {
-                tracing::info!(%node, "node unreachable");
-                self.shared.reachable(*node, false);
-            }
+            MeshEvent::NodeDown(node) => tracing::info!(%node, "node unreachable"),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
-use crate::base::{Chance, Instant, Wall};
+use crate::base::{Chance, Hashname, Instant, Wall};
 use crate::switch::{Answer, Effect, Message, Setting, Switch, Token};
 
 /// What reaches the application from a partition.
@@ -16,6 +16,8 @@ pub enum LineEvent {
     Answered(Token, Answer),
     /// A message arrived.
     Arrived(Message),
+    /// A hashname can be reached through the mesh, or not any more.
+    Reachable(Hashname, bool),
 }
 
 /// A partition on its thread.
@@ -104,6 +106,7 @@ impl Lines {
                 Effect::Stream { line, packet } => out.push(streams, Post::Stream { line, packet }),
                 Effect::Answered(token, answer) => events(LineEvent::Answered(token, answer)),
                 Effect::Arrived(message) => events(LineEvent::Arrived(message)),
+                Effect::Reachable(peer, yes) => events(LineEvent::Reachable(peer, yes)),
                 Effect::Elsewhere { partition, from, bytes } => {
                     out.push(Role::Partition(partition), Post::Datagram { from, bytes });
                 }

@@ -155,6 +155,8 @@ pub enum Effect {
     Answered(Token, Answer),
     /// A message arrived.
     Arrived(Message),
+    /// The mesh leads to this hashname, or does not any more, and everything here knows.
+    Reachable(Hashname, bool),
     /// A datagram belongs to another partition, which can tell only now.
     Elsewhere {
         /// Which.

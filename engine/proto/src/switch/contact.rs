@@ -114,6 +114,8 @@ pub(super) struct Contact {
     /// Streams wait for a line.
     pub(super) wanted: bool,
     pub(super) questions: Questions,
+    /// Wanted and known, but nowhere to be found: until when that may change.
+    pub(super) pathless_until: Option<Instant>,
     standing: Standing,
 }
 
@@ -129,6 +131,7 @@ impl Contact {
             last_open: None,
             wanted: false,
             questions: Questions::default(),
+            pathless_until: None,
             standing: Standing::Unknown,
         }
     }

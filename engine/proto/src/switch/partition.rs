@@ -206,6 +206,7 @@ impl Switch {
         let Some(slot) = self.contacts.enter(peer) else { return };
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         contact.reachable = reachable;
+        self.effects.push_back(Effect::Reachable(peer, reachable));
         if reachable {
             match contact.standing_mut() {
                 Standing::Connecting(opening) => opening.hurry(now),
@@ -360,8 +361,12 @@ impl Switch {
                 Answer::Failed { code: Code::TimedOut, by: None },
             ));
         }
+        let pathless = contact.pathless_until.is_some_and(|end| end <= now);
         match contact.standing_mut() {
             Standing::Resolving(end) if *end <= now => self.fall(slot, Code::NoRoute),
+            Standing::Resolved if pathless => {
+                self.fall(slot, Code::NoRoute);
+            }
             Standing::Connecting(opening) if opening.is_hopeless(now, &limits) => {
                 self.fall(slot, Code::TimedOut);
             }
@@ -397,12 +402,13 @@ impl Switch {
                     contact.become_(Standing::Resolving(now + RESOLVING));
                 }
                 State::Resolved if wanted && contact.has_path() => {
+                    contact.pathless_until = None;
                     self.begin_open(now, slot);
                     self.repeat_open(now, slot);
                 }
                 State::Resolved if wanted => {
                     // The key is known and no way is: wait as long for a route as for a key.
-                    self.fall(slot, Code::NoRoute);
+                    contact.pathless_until.get_or_insert(now + RESOLVING);
                 }
                 _ => {}
             }
@@ -618,6 +624,7 @@ impl Switch {
             self.unconfirmed = self.unconfirmed.saturating_sub(usize::from(line.next.is_some()));
         }
         contact.tenant = tenant;
+        contact.pathless_until = None;
         let peer = contact.hashname;
         let tokens = contact.questions.take_all();
         if core::mem::take(&mut contact.wanted) {
@@ -658,7 +665,8 @@ impl Switch {
                 Standing::Resolving(end) => Some(*end),
                 Standing::Connecting(opening) => Some(opening.deadline()),
                 Standing::Connected(line) => Some(line.deadline(limits)),
-                Standing::Unknown | Standing::Seen | Standing::Resolved => None,
+                Standing::Resolved => contact.pathless_until,
+                Standing::Unknown | Standing::Seen => None,
             };
             standing.into_iter().chain(contact.questions.deadline()).min()
         });
