@@ -1,1 +1,1 @@
-//! The mesh room.
+//! The mesh: nodes, the links between them, and the way from each to each.
