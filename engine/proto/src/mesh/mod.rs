@@ -1,1 +1,3 @@
 //! The mesh: nodes, the links between them, and the way from each to each.
+
+pub mod routes;
