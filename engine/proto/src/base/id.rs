@@ -111,6 +111,97 @@ impl fmt::Debug for Address {
     }
 }
 
+/// A line as its receiver named it: opaque and unguessable outside, and inside one AES block away
+/// from shard and slot (see `crypto::line_id`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LineId(pub [u8; 16]);
+
+impl LineId {
+    /// Length in bytes.
+    pub const LEN: usize = 16;
+}
+
+impl fmt::Debug for LineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// The name of a space: 1 to 64 of `a-z`, `0-9`, `.` and `-`.
+///
+/// Part of every hashname of the space, so one spelling only: there are no capitals to fold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Space {
+    /// The name, zeros after it: comparing the bytes compares the names.
+    bytes: [u8; Self::MAX_LEN],
+    len: u8,
+}
+
+impl Space {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// The space of that name.
+    ///
+    /// # Errors
+    /// [`NotASpace`] if the name is empty, too long or has other characters.
+    pub fn new(name: &str) -> Result<Self, NotASpace> {
+        Self::from_bytes(name.as_bytes())
+    }
+
+    /// The space of that name, from bytes of the network.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn from_bytes(name: &[u8]) -> Result<Self, NotASpace> {
+        let fits = |c: &u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+        let mut bytes = [0; Self::MAX_LEN];
+        let len = u8::try_from(name.len()).map_err(|_| NotASpace)?;
+        let room = bytes.get_mut(..name.len()).ok_or(NotASpace)?;
+        if len == 0 || !name.iter().all(fits) {
+            return Err(NotASpace);
+        }
+        room.copy_from_slice(name);
+        Ok(Self { bytes, len })
+    }
+
+    /// The name as bytes (ASCII).
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+}
+
+impl fmt::Display for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a text does not name a space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a space is named by 1 to 64 of a-z, 0-9, '.' and '-'")]
+pub struct NotASpace;
+
+impl FromStr for Space {
+    type Err = NotASpace;
+    fn from_str(s: &str) -> Result<Self, NotASpace> {
+        Self::new(s)
+    }
+}
+
 /// One adjacency of the mesh within this process; never on the wire, never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub u32);
@@ -169,6 +260,17 @@ mod tests {
         for bad in ["", "00", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32)] {
             assert_eq!(bad.parse::<Hashname>(), Err(NotAHashname), "{bad}");
         }
+    }
+
+    #[test]
+    fn s4_a_space_has_one_spelling() {
+        for good in ["a", "home.example-1", &"x".repeat(64)] {
+            assert_eq!(Space::new(good).unwrap().to_string(), good);
+        }
+        for bad in ["", "Home", "a b", "a_b", "ä", "a\0", &"x".repeat(65), &"x".repeat(300)] {
+            assert_eq!(bad.parse::<Space>(), Err(NotASpace), "{bad}");
+        }
+        assert!(Space::new("a").unwrap() < Space::new("ab").unwrap());
     }
 
     #[test]

@@ -1,1 +1,26 @@
-//! The crypto room.
+//! Identities, the records that speak for them, the handshake that opens a line and the
+//! session that seals its packets (docs/protocol-crypto.md).
+//!
+//! From the bottom: [`record`] is what anyone may know of a hashname, [`identity`] is what only
+//! its owner has, [`keyfile`] is how the owner keeps it. [`noise`] puts aws-lc-rs under the
+//! Noise handshake, [`open`] is that handshake with its three packets, [`cookie`] what is
+//! checked before it costs anything. [`session`] is what it leaves behind, and [`line_id`]
+//! how a packet finds it.
+//!
+//! This room never asks for a clock, stores nothing about addresses and decides no policy:
+//! whether a record, a space or an epoch is welcome is the caller's to say.
+
+pub mod identity;
+pub mod keyfile;
+pub mod line_id;
+pub mod record;
+pub mod session;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use identity::{Identity, Purpose};
+pub use keyfile::KeyFileError;
+pub use line_id::LineIds;
+pub use record::{KeyRecord, RecordError, Unverified};
+pub use session::{KeysState, Session, SessionKeys, TAG_LEN};

@@ -2,6 +2,7 @@
 //! for writing. Knows no keys, no states and no time.
 
 pub mod announce;
+pub mod inner;
 pub mod link;
 pub mod package;
 pub mod packet;

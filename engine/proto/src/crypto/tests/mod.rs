@@ -1,0 +1,34 @@
+//! Tests of the room, one file per behaviour, and the identities they share: finding RSA
+//! primes is slow, so each is made once per process.
+
+mod identity;
+mod record;
+mod session;
+
+use core::time::Duration;
+use std::sync::OnceLock;
+
+use super::Identity;
+use crate::base::{Chance, Space, Wall};
+
+/// The calendar in tests.
+pub(crate) const NOW: Wall = Wall::from_secs(1_800_000_000);
+/// How long records hold in tests.
+pub(crate) const LIFE: Duration = Duration::from_secs(30 * 86_400);
+
+fn make(seed: u64) -> Identity {
+    let space = Space::new("home").unwrap();
+    Identity::generate(&space, 2_048, &mut Chance::from_number(seed), NOW, LIFE).unwrap()
+}
+
+/// An identity of the space `home`, the same in every run.
+pub(crate) fn alice() -> &'static Identity {
+    static ALICE: OnceLock<Identity> = OnceLock::new();
+    ALICE.get_or_init(|| make(0xa11ce))
+}
+
+/// Another of the same space.
+pub(crate) fn bob() -> &'static Identity {
+    static BOB: OnceLock<Identity> = OnceLock::new();
+    BOB.get_or_init(|| make(0xb0b))
+}

@@ -1,0 +1,145 @@
+//! Packets inside a line, in their compact form (PROTOCOL §5).
+//!
+//! The first byte says the kind. 0x00 to 0x0f begin a packet with JSON (`packet`), 0x10 to 0x1f
+//! belong to streams (`stream`), the rest is here:
+//!
+//! ```text
+//!   ping     0x20 token u64 padding…       pong  0x21 token u64 padding…  (as long as the ping)
+//!   message  0x22 flags u8  id u64  total u32  offset u32  bytes…
+//!   close    0x23 code u8
+//! ```
+
+use crate::base::DropReason;
+
+/// First of the kinds that belong to streams.
+pub const STREAM_FIRST: u8 = 0x10;
+/// Last of the kinds that belong to streams.
+pub const STREAM_LAST: u8 = 0x1f;
+/// Bytes in front of a message's bytes.
+pub const MESSAGE_HEADER: usize = 18;
+
+const PING: u8 = 0x20;
+const PONG: u8 = 0x21;
+const MESSAGE: u8 = 0x22;
+const CLOSE: u8 = 0x23;
+
+/// Which part of which message this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// An answer.
+    pub reply: bool,
+    /// The sender's number for the message.
+    pub id: u64,
+    /// Bytes of the whole message.
+    pub total: u32,
+    /// Where this part begins.
+    pub offset: u32,
+}
+
+/// A packet inside a line, by kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inner {
+    /// A packet with JSON.
+    Json,
+    /// A packet of a stream.
+    Stream,
+    /// Please answer with the same token and length.
+    Ping(u64),
+    /// The answer.
+    Pong(u64),
+    /// Part of a message; its bytes begin at [`MESSAGE_HEADER`].
+    Message(Part),
+    /// The peer ends the line.
+    Close(u8),
+}
+
+impl Inner {
+    /// Reads what a packet is.
+    ///
+    /// # Errors
+    /// [`DropReason::Truncated`], or [`DropReason::UnknownKind`].
+    pub fn parse(packet: &[u8]) -> Result<Self, DropReason> {
+        let (&kind, rest) = packet.split_first().ok_or(DropReason::Truncated)?;
+        Ok(match kind {
+            0..STREAM_FIRST => Self::Json,
+            STREAM_FIRST..=STREAM_LAST => Self::Stream,
+            PING => Self::Ping(number(rest)?),
+            PONG => Self::Pong(number(rest)?),
+            MESSAGE => Self::Message(part(rest)?),
+            CLOSE => Self::Close(*rest.first().ok_or(DropReason::Truncated)?),
+            _ => return Err(DropReason::UnknownKind),
+        })
+    }
+
+    /// Writes a ping or a pong of `length` bytes in all (at least 9).
+    pub fn echo(ping: bool, token: u64, length: usize, out: &mut impl bytes::BufMut) {
+        out.put_u8(if ping { PING } else { PONG });
+        out.put_u64(token);
+        out.put_bytes(0, length.saturating_sub(9));
+    }
+
+    /// Writes the header of a message part.
+    pub fn message(part: Part, out: &mut impl bytes::BufMut) {
+        out.put_u8(MESSAGE);
+        out.put_u8(u8::from(part.reply));
+        out.put_u64(part.id);
+        out.put_u32(part.total);
+        out.put_u32(part.offset);
+    }
+
+    /// The packet that ends a line.
+    #[must_use]
+    pub const fn close(code: u8) -> [u8; 2] {
+        [CLOSE, code]
+    }
+}
+
+fn number(bytes: &[u8]) -> Result<u64, DropReason> {
+    bytes.first_chunk().map(|b| u64::from_be_bytes(*b)).ok_or(DropReason::Truncated)
+}
+
+fn part(rest: &[u8]) -> Result<Part, DropReason> {
+    let (head, bytes) =
+        rest.split_first_chunk::<{ MESSAGE_HEADER - 1 }>().ok_or(DropReason::Truncated)?;
+    let &[flags, ref numbers @ ..] = head;
+    let (id, numbers) = numbers.split_first_chunk().ok_or(DropReason::Truncated)?;
+    let (total, numbers) = numbers.split_first_chunk().ok_or(DropReason::Truncated)?;
+    let offset = numbers.first_chunk().ok_or(DropReason::Truncated)?;
+    let part = Part {
+        reply: flags & 1 != 0,
+        id: u64::from_be_bytes(*id),
+        total: u32::from_be_bytes(*total),
+        offset: u32::from_be_bytes(*offset),
+    };
+    let end = u64::from(part.offset) + bytes.len() as u64;
+    if end > u64::from(part.total) { Err(DropReason::Malformed) } else { Ok(part) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn written_packets_read_back() {
+        let mut ping = Vec::new();
+        Inner::echo(true, 7, 64, &mut ping);
+        assert_eq!((ping.len(), Inner::parse(&ping)), (64, Ok(Inner::Ping(7))));
+        let part = Part { reply: true, id: 3, total: 10, offset: 4 };
+        let mut message = Vec::new();
+        Inner::message(part, &mut message);
+        assert_eq!(message.len(), MESSAGE_HEADER);
+        message.extend_from_slice(b"123456");
+        assert_eq!(Inner::parse(&message), Ok(Inner::Message(part)));
+        message.push(b'7');
+        assert_eq!(Inner::parse(&message), Err(DropReason::Malformed), "past its own total");
+        assert_eq!(Inner::parse(&Inner::close(4)), Ok(Inner::Close(4)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Inner::parse(&bytes);
+        }
+    }
+}
