@@ -1,3 +1,17 @@
 //! The mesh: nodes, the links between them, and the way from each to each.
+//!
+//! From the bottom: [`link`] proves and watches one adjacency; [`database`] holds what every node
+//! says about its links and which of its words is the latest; [`routes`] makes the next hop for
+//! every destination from that; [`routing`] is the node's part in it all: it announces, spreads,
+//! ages and recomputes. None of them knows sockets, threads or clocks.
 
+pub mod link;
 pub mod routes;
+
+pub use link::{
+    Cause, LinkDownReason, LinkOutput, LinkPeer, LinkSession, LinkTerms, Side, Transport,
+};
+pub use routes::{Hop, LocalLink, Planner, Reach, RouteTable, Word};
+
+#[cfg(test)]
+pub(crate) mod tests;

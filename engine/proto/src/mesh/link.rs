@@ -1,0 +1,433 @@
+//! One adjacency above an established byte transport (N2, N13, N17; PROTOCOL mesh §2).
+//!
+//! Owns the handshake that proves who is at the other end, the heartbeats that tell whether
+//! it still is, and the goodbye. Knows no sockets and no framing: its owner cuts frames off the
+//! transport with [`LinkHeader`](crate::wire::link::LinkHeader), hands the bodies of hellos,
+//! proofs, heartbeats, echoes and goodbyes in, and writes out what [`LinkSession::poll`] gives.
+//! Never decides whether a proved peer is welcome; that is its owner's to say, by
+//! [`LinkSession::close`].
+//!
+//! ```text
+//!            theirs checks out       theirs verifies
+//!  Greeting ──────────────────▶ Proving ─────────────▶ Up ◀──┐ heartbeats, echoes
+//!  hello sent                   proof sent             │ └───┘
+//!     │                            │                   │
+//!     └── wrong, late, goodbye ────┴───────────────────┴──▶ Down
+//! ```
+//!
+//! Both sides move through the same states at the same time. A side proves itself only to a
+//! peer whose hello checks out, and nothing but these frames is accepted before Up.
+
+mod cause;
+mod pulse;
+
+pub use cause::{Cause, LinkDownReason};
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+
+use crate::base::{BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall};
+use crate::crypto::{Identity, KeyRecord, Purpose};
+use crate::wire::link::{
+    Capabilities, Cost, Goodbye, Hello, LinkKind, NodeName, PROOF_LEN, Stamp, Transcript,
+    control_frame,
+};
+use pulse::Pulse;
+
+/// Which end of the transport this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// This end opened it.
+    Dialed {
+        /// Who must answer, if that is known.
+        expect: Option<Hashname>,
+    },
+    /// The other end opened it.
+    Accepted,
+}
+
+/// What carries the bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// TLS 1.3 with a raw public key or certificate on both sides.
+    Tls {
+        /// The Ed25519 key the peer proved to TLS. Must be its record's signing key.
+        peer_key: [u8; 32],
+        /// Exported from the session, so that no proof can be carried over from another.
+        binding: [u8; 32],
+    },
+    /// Nothing. The handshake is authentic; what follows is neither secret nor protected.
+    Plain,
+}
+
+/// What this node says in its hello.
+#[derive(Clone, Debug)]
+pub struct LinkTerms {
+    /// What sending over this link costs.
+    pub cost: Cost,
+    /// This node's name.
+    pub name: NodeName,
+    /// What this node can do.
+    pub capabilities: Capabilities,
+    /// A heartbeat goes out after this long without sending, 1 ms to 10 s.
+    pub heartbeat: Duration,
+    /// What admits this node to a closed space, encoded; empty for none.
+    pub voucher: Bytes,
+}
+
+/// The other end of a link, as it proved to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkPeer {
+    /// Who it is.
+    pub record: Arc<KeyRecord>,
+    /// Which of its runs.
+    pub epoch: BootEpoch,
+    /// What it calls itself.
+    pub name: NodeName,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// What sending to this node costs it.
+    pub cost: Cost,
+    /// What it offers for admission to a closed space, not looked into; empty for none.
+    pub voucher: Bytes,
+}
+
+/// What a session wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LinkOutput {
+    /// Write this frame, ahead of all packages.
+    Send(Bytes),
+    /// The peer is proved. Once at most.
+    Up(Box<LinkPeer>),
+    /// The link is over: close the transport when what was sent before is written. Once, last.
+    Down(LinkDownReason),
+}
+
+/// One adjacency. See the head of the module.
+#[derive(Debug)]
+pub struct LinkSession {
+    id: LinkId,
+    side: Side,
+    transport: Transport,
+    identity: Arc<Identity>,
+    heartbeat: Duration,
+    missed: u32,
+    state: State,
+    outputs: VecDeque<LinkOutput>,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting {
+        our_hello: [u8; 32],
+        deadline: Instant,
+    },
+    Proving {
+        peer: Box<LinkPeer>,
+        their_pulse: Duration,
+        transcript: Transcript,
+        deadline: Instant,
+    },
+    Up {
+        peer: Box<LinkPeer>,
+        pulse: Pulse,
+    },
+    Down,
+}
+
+/// No peer may ask to be waited for longer than three times this.
+const HEARTBEAT_CEILING: Duration = Duration::from_secs(10);
+
+impl LinkSession {
+    /// Starts the handshake: the hello is the first output.
+    ///
+    /// # Errors
+    /// `Oversized` if this node's voucher does not fit a hello.
+    #[allow(clippy::too_many_arguments)] // each is its own thing, and a struct would only name them twice
+    pub fn new(
+        now: Instant,
+        id: LinkId,
+        side: Side,
+        transport: Transport,
+        identity: Arc<Identity>,
+        epoch: BootEpoch,
+        terms: &LinkTerms,
+        limits: &Limits,
+        chance: &mut Chance,
+    ) -> Result<Self, DropReason> {
+        let heartbeat = terms.heartbeat.clamp(Duration::from_millis(1), HEARTBEAT_CEILING);
+        let hello = Hello {
+            heartbeat_ms: u16::try_from(heartbeat.as_millis()).unwrap_or(u16::MAX),
+            cost: terms.cost,
+            capabilities: terms.capabilities,
+            epoch,
+            nonce: chance.bytes(),
+            name: terms.name,
+            record: identity.record().encoded(),
+            voucher: &terms.voucher,
+        };
+        let frame = hello.frame()?;
+        let our_hello = body_digest(frame.get(crate::wire::link::HEADER_LEN..).unwrap_or_default());
+        let deadline = now + limits.link_handshake;
+        Ok(Self {
+            id,
+            side,
+            transport,
+            identity,
+            heartbeat,
+            missed: limits.heartbeats_missed.max(1),
+            state: State::Greeting { our_hello, deadline },
+            outputs: VecDeque::from([LinkOutput::Send(frame)]),
+        })
+    }
+
+    /// The link's name within this process.
+    #[must_use]
+    pub const fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Whether the peer is proved and the link stands. Packages, announcements and digests may
+    /// be taken from it only then.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// The proved peer, while the link stands.
+    #[must_use]
+    pub const fn peer(&self) -> Option<&LinkPeer> {
+        match &self.state {
+            State::Up { peer, .. } => Some(peer),
+            _ => None,
+        }
+    }
+
+    /// Round-trip time over this link, smoothed, once an echo has come back.
+    #[must_use]
+    pub const fn rtt(&self) -> Option<Duration> {
+        match &self.state {
+            State::Up { pulse, .. } => pulse.rtt(),
+            _ => None,
+        }
+    }
+
+    /// Bytes came from the peer, of whatever kind.
+    pub const fn heard(&mut self, now: Instant) {
+        if let State::Up { pulse, .. } = &mut self.state {
+            pulse.heard(now);
+        }
+    }
+
+    /// Bytes went to the peer, of whatever kind.
+    pub const fn sent(&mut self, now: Instant) {
+        if let State::Up { pulse, .. } = &mut self.state {
+            pulse.sent(now);
+        }
+    }
+
+    /// Takes the body of a hello, proof, heartbeat, echo or goodbye.
+    ///
+    /// # Errors
+    /// What was wrong with it; the link is then down and says so by [`Self::poll`]. After Up,
+    /// frames of other kinds are not this session's: they come back `Unhandled` and change
+    /// nothing.
+    pub fn handle_frame(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        kind: LinkKind,
+        body: &[u8],
+    ) -> Result<(), DropReason> {
+        let foreign = matches!(kind, LinkKind::Announcement | LinkKind::Digest | LinkKind::Package);
+        if matches!(self.state, State::Down) {
+            return Err(DropReason::LinkDown);
+        }
+        if foreign && self.is_up() {
+            return Err(DropReason::Unhandled);
+        }
+        let done = match kind {
+            LinkKind::Goodbye => self.on_goodbye(body),
+            LinkKind::Hello => self.on_hello(wall, body),
+            LinkKind::Proof => self.on_proof(now, body),
+            LinkKind::Heartbeat | LinkKind::HeartbeatEcho => self.on_pulse(now, kind, body),
+            _ => Err((Cause::Violation, DropReason::Unhandled)),
+        };
+        done.map_err(|(cause, reason)| {
+            self.end_here(cause, reason.label());
+            reason
+        })
+    }
+
+    /// Ends the link for a reason of the owner's, telling the peer.
+    pub fn close(&mut self, cause: Cause, text: &str) {
+        if !matches!(self.state, State::Down) {
+            self.end_here(cause, text);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] must be called at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Greeting { deadline, .. } | State::Proving { deadline, .. } => Some(*deadline),
+            State::Up { pulse, .. } => Some(pulse.deadline()),
+            State::Down => None,
+        }
+    }
+
+    /// Lets time pass. Read what the transport holds before this, or a pause of this process
+    /// looks like the peer's death.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Greeting { deadline, .. } | State::Proving { deadline, .. } => {
+                if now >= *deadline {
+                    self.end_here(Cause::Slow, "handshake took too long");
+                }
+            }
+            State::Up { pulse, .. } => {
+                if pulse.is_dead(now) {
+                    self.end_here(Cause::Silent, "nothing heard");
+                } else if let Some(stamp) = pulse.beat(now) {
+                    self.outputs.push_back(LinkOutput::Send(stamp.frame(LinkKind::Heartbeat)));
+                }
+            }
+            State::Down => {}
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll(&mut self) -> Option<LinkOutput> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        // One echo is owed at most, however many heartbeats came: they cannot fill a queue.
+        let State::Up { pulse, .. } = &mut self.state else { return None };
+        Some(LinkOutput::Send(pulse.owed()?.frame(LinkKind::HeartbeatEcho)))
+    }
+
+    fn on_hello(&mut self, wall: Wall, body: &[u8]) -> Result<(), (Cause, DropReason)> {
+        let State::Greeting { our_hello, deadline } = self.state else {
+            return Err((Cause::Violation, DropReason::Unhandled));
+        };
+        let hello = Hello::parse(body).map_err(|reason| match reason {
+            DropReason::UnknownKind => (Cause::Version, reason),
+            _ => (Cause::Violation, reason),
+        })?;
+        let record = self.checked_record(wall, hello.record)?;
+        let theirs = body_digest(body);
+        let (dialer_hello, acceptor_hello) =
+            if self.is_dialer() { (our_hello, theirs) } else { (theirs, our_hello) };
+        let binding = match self.transport {
+            Transport::Tls { binding, .. } => Some(binding),
+            Transport::Plain => None,
+        };
+        let transcript = Transcript { binding, dialer_hello, acceptor_hello };
+        let proof = self.identity.sign(Purpose::Link, &transcript.bytes(self.is_dialer()));
+        let frame = control_frame(LinkKind::Proof, &proof).map_err(|r| (Cause::Violation, r))?;
+        self.outputs.push_back(LinkOutput::Send(frame));
+        let peer = Box::new(LinkPeer {
+            record: Arc::new(record),
+            epoch: hello.epoch,
+            name: hello.name,
+            capabilities: hello.capabilities,
+            cost: hello.cost,
+            voucher: Bytes::copy_from_slice(hello.voucher),
+        });
+        let their_pulse = Duration::from_millis(hello.heartbeat_ms.into()).min(HEARTBEAT_CEILING);
+        self.state = State::Proving { peer, their_pulse, transcript, deadline };
+        Ok(())
+    }
+
+    /// The peer's record, if it may stand at the other end. The RSA signature comes last: the
+    /// rest costs little.
+    fn checked_record(&self, wall: Wall, encoded: &[u8]) -> Result<KeyRecord, (Cause, DropReason)> {
+        let bad = |e| (Cause::BadRecord, DropReason::from(e));
+        let claimed = KeyRecord::parse(encoded).map_err(bad)?;
+        let hashname = claimed.hashname();
+        if claimed.space() != *self.identity.space() {
+            return Err((Cause::WrongSpace, DropReason::WrongSpace));
+        }
+        if hashname.address() == self.identity.hashname().address() {
+            return Err((Cause::Oneself, DropReason::Misaddressed));
+        }
+        if matches!(self.side, Side::Dialed { expect: Some(expected) } if expected != hashname) {
+            return Err((Cause::WrongPeer, DropReason::Misaddressed));
+        }
+        let record = claimed.verify(wall).map_err(bad)?;
+        match self.transport {
+            Transport::Tls { peer_key, .. } if peer_key != *record.signing_key() => {
+                Err((Cause::WrongKey, DropReason::BadSignature))
+            }
+            _ => Ok(record),
+        }
+    }
+
+    fn on_proof(&mut self, now: Instant, body: &[u8]) -> Result<(), (Cause, DropReason)> {
+        let by_dialer = !self.is_dialer();
+        let State::Proving { peer, their_pulse, transcript, .. } = &self.state else {
+            return Err((Cause::Violation, DropReason::Unhandled));
+        };
+        let signature: &[u8; PROOF_LEN] =
+            body.try_into().map_err(|_| (Cause::Violation, DropReason::Malformed))?;
+        let signed = transcript.bytes(by_dialer);
+        if !peer.record.verify_signature(Purpose::Link, &signed, signature) {
+            return Err((Cause::BadProof, DropReason::BadSignature));
+        }
+        let pulse = Pulse::new(now, self.heartbeat, *their_pulse, self.missed);
+        let peer = peer.clone();
+        self.outputs.push_back(LinkOutput::Up(peer.clone()));
+        self.state = State::Up { peer, pulse };
+        Ok(())
+    }
+
+    fn on_pulse(
+        &mut self,
+        now: Instant,
+        kind: LinkKind,
+        body: &[u8],
+    ) -> Result<(), (Cause, DropReason)> {
+        let State::Up { pulse, .. } = &mut self.state else {
+            return Err((Cause::Violation, DropReason::Unhandled));
+        };
+        let stamp = Stamp::parse(body).map_err(|reason| (Cause::Violation, reason))?;
+        match kind {
+            LinkKind::Heartbeat => pulse.owe(stamp),
+            _ => pulse.echoed(now, stamp),
+        }
+        Ok(())
+    }
+
+    fn on_goodbye(&mut self, body: &[u8]) -> Result<(), (Cause, DropReason)> {
+        let Goodbye { code, text } =
+            Goodbye::parse(body).map_err(|reason| (Cause::Violation, reason))?;
+        let reason = LinkDownReason::There { code, text: text.to_owned() };
+        self.state = State::Down;
+        self.outputs.push_back(LinkOutput::Down(reason));
+        Ok(())
+    }
+
+    fn end_here(&mut self, cause: Cause, text: &str) {
+        self.state = State::Down;
+        let goodbye = Goodbye { code: cause.code(), text }.frame();
+        self.outputs.push_back(LinkOutput::Send(goodbye));
+        self.outputs.push_back(LinkOutput::Down(LinkDownReason::Here(cause)));
+    }
+
+    const fn is_dialer(&self) -> bool {
+        matches!(self.side, Side::Dialed { .. })
+    }
+}
+
+fn body_digest(body: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, body).as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests;
