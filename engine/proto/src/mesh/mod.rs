@@ -5,7 +5,9 @@
 //! every destination from that; [`routing`] is the node's part in it all: it announces, spreads,
 //! ages and recomputes. None of them knows sockets, threads or clocks.
 
+pub mod database;
 pub mod link;
+mod pace;
 pub mod routes;
 
 pub use link::{

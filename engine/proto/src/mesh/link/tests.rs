@@ -262,7 +262,7 @@ fn n13_any_bytes_count_as_life_and_round_trips_are_measured_under_load() {
     let mut p = Pair::plain();
     p.settle();
     for _ in 0..1_000 {
-        p.now = p.now + 20 * MS;
+        p.now += 20 * MS;
         for s in &mut p.sides {
             s.heard(p.now);
             s.sent(p.now);
