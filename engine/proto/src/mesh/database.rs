@@ -43,7 +43,7 @@ use crate::wire::link::{Capabilities, NodeName};
 pub type Slot = u32;
 
 /// Announcements of one origin at once.
-const BURST: u32 = 3;
+pub(super) const BURST: u32 = 3;
 
 /// How an announcement compares to what is held of its origin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,11 +9,13 @@ pub mod database;
 pub mod link;
 mod pace;
 pub mod routes;
+pub mod routing;
 
 pub use link::{
     Cause, LinkDownReason, LinkOutput, LinkPeer, LinkSession, LinkTerms, Side, Transport,
 };
 pub use routes::{Hop, LocalLink, Planner, Reach, RouteTable, Word};
+pub use routing::{LinkStatus, NodeStatus, Routing, RoutingOutput};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -31,20 +31,19 @@ impl Pace {
     pub(super) fn note(&mut self, now: Instant, rate: Rate, events: u32) {
         self.0 = self.0.max(now) + rate.interval * events;
     }
-
-    /// Notes an event if it may happen, and says whether.
-    pub(super) fn take(&mut self, now: Instant, rate: Rate) -> bool {
-        let allowed = self.allows(now, rate);
-        if allowed {
-            self.note(now, rate, 1);
-        }
-        allowed
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn take(pace: &mut Pace, now: Instant, rate: Rate) -> bool {
+        let allowed = pace.allows(now, rate);
+        if allowed {
+            pace.note(now, rate, 1);
+        }
+        allowed
+    }
 
     #[test]
     fn n11_a_burst_passes_and_then_one_per_interval() {
@@ -52,11 +51,15 @@ mod tests {
         let (start, mut pace) = (Instant::from_micros(10_000_000), Pace::default());
         let passed: Vec<u64> = (0..100)
             .map(|tenth| start + Duration::from_millis(100) * tenth)
-            .filter(|now| pace.take(*now, rate))
+            .filter(|now| take(&mut pace, *now, rate))
             .map(|now| now.since(start).as_secs())
             .collect();
         assert_eq!(passed, [0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         let rested = start + Duration::from_secs(60);
-        assert_eq!((0..9).filter(|_| pace.take(rested, rate)).count(), 3, "rest is not saved up");
+        assert_eq!(
+            (0..9).filter(|_| take(&mut pace, rested, rate)).count(),
+            3,
+            "rest is not saved up"
+        );
     }
 }

@@ -1,5 +1,11 @@
-//! Identities for the tests of the room: finding RSA primes is slow, so each is made once per
-//! process.
+//! Meshes of real nodes without transports, in one thread and on virtual time: what the room's
+//! parts do together. Also the identities its tests share: finding RSA primes is slow, so each is
+//! made once per process.
+
+mod convergence;
+mod hostile;
+mod restart;
+mod world;
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +14,7 @@ use crate::crypto::Identity;
 use crate::crypto::tests::{LIFE, NOW};
 
 /// How many members there are.
-pub(crate) const MEMBERS: usize = 6;
+pub(crate) const MEMBERS: usize = 30;
 
 /// A node of the space `home`, the same in every run.
 pub(crate) fn member(n: usize) -> Arc<Identity> {

@@ -85,7 +85,7 @@ fn n11_only_what_is_newer_is_installed() {
         let said = Said { order, ..held.clone() };
         assert_eq!(said.judged(&db), expected, "{order:?}");
         let stale = expected == Freshness::Older;
-        assert_eq!(said.to(&mut database(), at(0)).is_ok(), true);
+        assert!(said.to(&mut database(), at(0)).is_ok());
         if stale {
             assert_eq!(said.to(&mut db, at(0)), Err(DropReason::StaleAnnouncement));
         }
@@ -108,9 +108,9 @@ fn n11_a_refresh_changes_no_routes_and_a_new_link_does() {
     let first = Said { neighbours: vec![2, 3], ..Said::new(1, 1, 1) };
     first.to(&mut db, at(0)).unwrap();
     let refresh = Said { order: (1, 1, 2), ..first.clone() };
-    assert_eq!(refresh.to(&mut db, at(600)).unwrap().links_changed, false);
+    assert!(!refresh.to(&mut db, at(600)).unwrap().links_changed);
     let more = Said { order: (1, 1, 3), neighbours: vec![2, 3, 4], ..first };
-    assert_eq!(more.to(&mut db, at(1_200)).unwrap().links_changed, true);
+    assert!(more.to(&mut db, at(1_200)).unwrap().links_changed);
 }
 
 #[test]

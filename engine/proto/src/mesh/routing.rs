@@ -1,0 +1,457 @@
+//! A node's part in the mesh: it announces its links, spreads what others announce, forgets what
+//! is old, and computes routes (N2, N10 to N13; PROTOCOL mesh §3 to §5).
+//!
+//! Owns this node's own word ([`own`]), its neighbours and what each still has to be sent
+//! ([`adjacent`]), announcements that must wait ([`waiting`]), when to compute ([`schedule`]), and
+//! through them the database and the route table. Knows no transport: links come up and go down
+//! by calls, frames go out by [`Routing::poll`].
+//!
+//! ```text
+//!  link_up, link_down, set_cost          announcement(from)               digest(from)
+//!        │                                     │                             │
+//!        ▼                                     ▼                             │
+//!   own word, signed ─────▶ head: news? ─▶ pace ─▶ signature ─▶ database     │
+//!        │                    │ no: drop    └ early: waiting      │          │
+//!        │                                                        ▼          ▼
+//!        └──────────────────────────────▶ all neighbours but `from`, what they lack
+//!                                                                 │
+//!                            schedule ─▶ planner ─▶ RouteTable, NodeUp, NodeDown
+//! ```
+//!
+//! **What a bad neighbour costs.** Copies and old announcements are told by their heads. What
+//! looks new is verified at most as often as the neighbour's budget allows, and a signature that
+//! does not hold (no honest node passes one on) uses up a quarter of a second of it. What the
+//! budget does not allow yet waits, the latest of each origin and neighbour; what does not find
+//! room to wait comes back with the next digest.
+
+mod adjacent;
+mod own;
+mod schedule;
+mod status;
+mod waiting;
+
+pub use status::{LinkStatus, NodeStatus};
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::database::{Database, Freshness, Slot};
+use super::routes::{Planner, Reach, RouteTable, Word};
+use crate::base::{
+    Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall,
+};
+use crate::crypto::{Identity, KeyRecord, Purpose};
+use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, AnnouncementHead, Digest, Neighbour};
+use crate::wire::link::{Capabilities, Cost, NodeName};
+use adjacent::Neighbours;
+use own::{Heard, Own};
+use schedule::Schedule;
+use waiting::Waiting;
+
+/// Records may end while nothing else happens: looked for this often.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What the routing wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RoutingOutput {
+    /// Write this announcement or digest frame to a link, ahead of all packages.
+    Flood {
+        /// The link.
+        link: LinkId,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// From now on packages go by this table.
+    Publish(Arc<RouteTable>),
+    /// A node's record, verified, that is new or was renewed.
+    Learned(Arc<KeyRecord>),
+    /// A node came into reach.
+    NodeUp(Hashname),
+    /// A node went out of reach.
+    NodeDown(Hashname),
+    /// Two live nodes have this identity. If it is this node's own, somebody runs a copy of it.
+    Cloned(Hashname),
+    /// The mesh holds an announcement by a later record of this very node, with this serial:
+    /// this process runs on old keys and is not listened to.
+    Superseded(u64),
+}
+
+/// The routing of one node. See the head of the module.
+#[derive(Debug)]
+pub struct Routing {
+    limits: Limits,
+    identity: Arc<Identity>,
+    own: Own,
+    neighbours: Neighbours,
+    database: Database,
+    records: BTreeMap<Address, Arc<KeyRecord>>,
+    waiting: Waiting,
+    schedule: Schedule,
+    planner: Planner,
+    table: Arc<RouteTable>,
+    next_sweep: Instant,
+    outputs: VecDeque<RoutingOutput>,
+}
+
+impl Routing {
+    /// The routing of a node without links.
+    #[must_use]
+    pub fn new(
+        identity: Arc<Identity>,
+        epoch: BootEpoch,
+        name: NodeName,
+        capabilities: Capabilities,
+        limits: &Limits,
+        mut chance: Chance,
+    ) -> Self {
+        let me = identity.hashname();
+        Self {
+            own: Own::new(me.address(), epoch, name, capabilities, limits, chance.fork()),
+            neighbours: Neighbours::new(chance),
+            database: Database::new(limits),
+            records: BTreeMap::new(),
+            waiting: Waiting::default(),
+            schedule: Schedule::new(limits.route_debounce),
+            planner: Planner::default(),
+            table: Arc::new(RouteTable::empty(me)),
+            next_sweep: Instant::ZERO + SWEEP,
+            outputs: VecDeque::new(),
+            limits: limits.clone(),
+            identity,
+        }
+    }
+
+    /// A link to a proved and welcome peer came up. `epoch` is the one of its hello, `cost` what
+    /// sending to it costs. Several links may lead to one peer.
+    ///
+    /// # Errors
+    /// `TableFull` if this node has all the links or neighbours it may announce, `Misaddressed`
+    /// if the peer is this node or bears the address of another, `Replayed` for a link id that is
+    /// up already. The link is then not part of the mesh and should be closed.
+    pub fn link_up(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        peer: &Arc<KeyRecord>,
+        epoch: BootEpoch,
+        cost: Cost,
+    ) -> Result<(), DropReason> {
+        let me = self.identity.hashname().address();
+        let most = self.limits.neighbours.min(self.own.room(&self.identity));
+        if peer.hashname().address() == me {
+            return Err(DropReason::Misaddressed);
+        }
+        if self.neighbours.links() >= self.limits.links {
+            return Err(DropReason::TableFull);
+        }
+        self.neighbours.add(now, link, peer, epoch, cost, most)?;
+        self.own.changed(now);
+        self.schedule.want(now);
+        Ok(())
+    }
+
+    /// A link is gone. Packages get their new ways at once, unless there was a computation in the
+    /// last few milliseconds; then right after.
+    pub fn link_down(&mut self, now: Instant, link: LinkId) {
+        if self.neighbours.remove(now, link) {
+            self.own.changed(now);
+            self.schedule.want_at_once(now);
+            self.compute_if_due(now);
+        }
+    }
+
+    /// Sending over a link costs something else now.
+    pub fn set_cost(&mut self, now: Instant, link: LinkId, cost: Cost) {
+        if self.neighbours.set_cost(link, cost) {
+            self.own.changed(now);
+            self.schedule.want(now);
+        }
+    }
+
+    /// This node's identity was renewed: same hashname, new record.
+    pub fn renew(&mut self, now: Instant, identity: Arc<Identity>) {
+        if identity.hashname() == self.identity.hashname() {
+            self.identity = identity;
+            self.own.changed(now);
+        }
+    }
+
+    /// Takes the body of an announcement frame from a link.
+    ///
+    /// # Errors
+    /// Why it was dropped. `StaleAnnouncement` is daily bread: flooding brings copies.
+    pub fn announcement(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: LinkId,
+        body: &[u8],
+    ) -> Result<(), DropReason> {
+        let from = self.neighbours.peer_of(from).ok_or(DropReason::LinkDown)?;
+        self.consider(now, wall, from, body)
+    }
+
+    /// Takes the body of a digest frame from a link: what the sender lacks is sent to it.
+    ///
+    /// # Errors
+    /// Why it was dropped; `RateLimited` if the sender asks for too much.
+    pub fn digest(&mut self, now: Instant, from: LinkId, body: &[u8]) -> Result<(), DropReason> {
+        let from = self.neighbours.peer_of(from).ok_or(DropReason::LinkDown)?;
+        let digest = Digest::parse(body)?;
+        let sender = self.neighbours.get_mut(&from).ok_or(DropReason::LinkDown)?;
+        sender.may_compare(now)?;
+        let mut theirs = digest.entries().peekable();
+        let mut walked = 0;
+        for (slot, ours) in self.database.stretch(digest.first, digest.last) {
+            walked += 1;
+            while theirs.next_if(|t| t.origin < ours.origin).is_some() {}
+            let same = theirs.next_if(|t| t.origin == ours.origin);
+            if same.is_none_or(|t| t.order < ours.order) {
+                sender.lacks(slot);
+            }
+        }
+        sender.compared(now, walked);
+        Ok(())
+    }
+
+    /// When [`Self::handle_timeout`] or [`Self::poll`] has something to do, at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        [
+            self.own.due(),
+            self.schedule.due(),
+            self.waiting.due(),
+            self.database.next_expiry(),
+            self.neighbours.due(),
+            Some(self.next_sweep),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Lets time pass: ages, refreshes, takes up what waited, computes routes.
+    pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
+        if now >= self.next_sweep || self.database.next_expiry().is_some_and(|due| now >= due) {
+            self.next_sweep = now + SWEEP;
+            for gone in self.database.expire(now, wall) {
+                self.records.remove(&gone);
+                self.schedule.want(now);
+            }
+        }
+        while let Some((from, body)) = self.waiting.take_due(now) {
+            // Judged afresh: what was news when it began to wait may be none any more.
+            let _ = self.consider(now, wall, from, &body);
+        }
+        if self.own.due().is_some_and(|due| now >= due) {
+            self.announce(now);
+        }
+        for cloned in self.neighbours.handle_timeout(now) {
+            self.outputs.push_back(RoutingOutput::Cloned(cloned));
+        }
+        if self.neighbours.take_grace_over(now) {
+            self.schedule.want(now);
+        }
+        self.compute_if_due(now);
+    }
+
+    /// The next thing to do, until there is none at this moment.
+    pub fn poll(&mut self, now: Instant) -> Option<RoutingOutput> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        self.neighbours.poll(now, &self.database)
+    }
+
+    /// The routes as they are now.
+    #[must_use]
+    pub const fn table(&self) -> &Arc<RouteTable> {
+        &self.table
+    }
+
+    fn consider(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: Address,
+        body: &[u8],
+    ) -> Result<(), DropReason> {
+        let head = AnnouncementHead::peek(body)?;
+        let signature = body.last_chunk::<64>().ok_or(DropReason::Truncated)?;
+        if head.origin == self.identity.hashname().address() {
+            return self.hear_own(now, wall, from, body);
+        }
+        let freshness = self.database.judge(&head, signature);
+        if let (Some(slot), Some(sender)) =
+            (self.database.slot(&head.origin), self.neighbours.get_mut(&from))
+        {
+            match freshness {
+                Freshness::Same => sender.has(slot),
+                Freshness::Older => sender.lacks(slot),
+                _ => {}
+            }
+        }
+        if matches!(freshness, Freshness::Same | Freshness::Older) {
+            return Err(DropReason::StaleAnnouncement);
+        }
+        let budget = self.neighbours.get_mut(&from).and_then(|n| n.verifies_from(now));
+        let pace = self.database.waits_until(now, &head.origin);
+        if let Some(until) = budget.max(pace) {
+            return self.waiting.put(until, from, &head, body);
+        }
+        let said = Announcement::parse(body)?;
+        let record = self.verified(now, wall, from, &said)?;
+        self.install(now, Some(from), &record, body, &said)
+    }
+
+    /// Checks record and signature, at the cost of the neighbour that brought them.
+    fn verified(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: Address,
+        said: &Announcement<'_>,
+    ) -> Result<Arc<KeyRecord>, DropReason> {
+        let result = self.check(wall, said);
+        if let Some(sender) = self.neighbours.get_mut(&from) {
+            sender.verified(now, !matches!(result, Err(DropReason::BadSignature)));
+        }
+        result
+    }
+
+    fn check(&self, wall: Wall, said: &Announcement<'_>) -> Result<Arc<KeyRecord>, DropReason> {
+        let own =
+            Some(self.identity.record()).filter(|r| r.hashname().address() == said.head.origin);
+        let known = own.or_else(|| self.records.get(&said.head.origin));
+        let record = match known.filter(|r| r.encoded()[..] == *said.record) {
+            Some(record) if wall.is_past(record.expiry()) => return Err(DropReason::Expired),
+            Some(record) => Arc::clone(record),
+            None => {
+                let claimed = KeyRecord::parse(said.record)?;
+                if claimed.space() != *self.identity.space() {
+                    return Err(DropReason::WrongSpace);
+                }
+                Arc::new(claimed.verify(wall)?)
+            }
+        };
+        // The head is what was judged; it must be what is signed and whose.
+        let head = said.head;
+        if record.hashname().address() != head.origin
+            || record.serial() != head.order.serial
+            || !record.verify_signature(Purpose::Announcement, said.signed(), said.signature())
+        {
+            return Err(DropReason::BadSignature);
+        }
+        Ok(record)
+    }
+
+    /// Puts a verified announcement into the database and on its way to the others.
+    fn install(
+        &mut self,
+        now: Instant,
+        from: Option<Address>,
+        record: &Arc<KeyRecord>,
+        body: &[u8],
+        said: &Announcement<'_>,
+    ) -> Result<(), DropReason> {
+        let (hashname, ends) = (record.hashname(), record.expiry());
+        let mut installed = self.database.install(now, hashname, ends, body, said);
+        if installed == Err(DropReason::TableFull) && self.make_room() {
+            installed = self.database.install(now, hashname, ends, body, said);
+        }
+        let installed = installed?;
+        let known = self.records.get(&said.head.origin);
+        if known.is_none_or(|k| k != record) && hashname != self.identity.hashname() {
+            self.records.insert(said.head.origin, Arc::clone(record));
+            self.outputs.push_back(RoutingOutput::Learned(Arc::clone(record)));
+        }
+        self.spread(installed.slot, from, said.head.origin);
+        if installed.links_changed {
+            self.schedule.want(now);
+        }
+        Ok(())
+    }
+
+    /// To all neighbours but the one it came from and the one whose word it is.
+    fn spread(&mut self, slot: Slot, from: Option<Address>, origin: Address) {
+        for (address, neighbour) in self.neighbours.iter_mut() {
+            if Some(*address) == from || *address == origin {
+                neighbour.has(slot);
+            } else {
+                neighbour.news(slot);
+            }
+        }
+    }
+
+    /// Forgets one node that cannot be reached anyway, for one that perhaps can. False if there
+    /// is none.
+    fn make_room(&mut self) -> bool {
+        let lost = |reach| matches!(reach, Reach::Apart | Reach::Unlinked);
+        let held = |h: &Hashname| self.database.slot(&h.address()).is_some();
+        let mut nodes = self.table.nodes();
+        let Some((victim, _)) = nodes.find(|(h, reach)| lost(*reach) && held(h)) else {
+            return false;
+        };
+        self.records.remove(&victim.address());
+        self.database.remove(&victim.address()).is_some()
+    }
+
+    /// An announcement that bears this node's address came back.
+    fn hear_own(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: Address,
+        body: &[u8],
+    ) -> Result<(), DropReason> {
+        let said = Announcement::parse(body)?;
+        let held = self.database.judge(&said.head, said.signature());
+        if held == Freshness::Same || !self.own.is_outrun_by(&said.head.order, held) {
+            return Err(DropReason::StaleAnnouncement);
+        }
+        let sender = self.neighbours.get_mut(&from);
+        if let Some(until) = sender.and_then(|n| n.verifies_from(now)) {
+            return self.waiting.put(until, from, &said.head, body);
+        }
+        let record = self.verified(now, wall, from, &said)?;
+        if record.serial() > self.identity.record().serial() {
+            self.outputs.push_back(RoutingOutput::Superseded(record.serial()));
+            return Err(DropReason::StaleAnnouncement);
+        }
+        if self.own.outrun(now, &said.head.order) == Heard::Clone {
+            self.outputs.push_back(RoutingOutput::Cloned(self.identity.hashname()));
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, now: Instant) {
+        let neighbours: Vec<Neighbour> = self.neighbours.announced().collect();
+        let Some(body) = self.own.make(now, &self.identity, &neighbours) else { return };
+        let Ok(said) = Announcement::parse(&body) else { return };
+        let record = Arc::clone(self.identity.record());
+        let _ = self.install(now, None, &record, &body, &said);
+    }
+
+    fn compute_if_due(&mut self, now: Instant) {
+        if !self.schedule.take_due(now) {
+            return;
+        }
+        let me = self.identity.hashname();
+        let links = self.neighbours.local_links(now);
+        let words = self.database.entries();
+        let words = words.map(|(_, e)| Word { hashname: e.hashname, neighbours: &e.neighbours });
+        let table = self.planner.compute(self.table.version() + 1, me, &links, words);
+        if table.same_routes(&self.table) {
+            return;
+        }
+        let changes = table.changes_since(&self.table);
+        self.table = Arc::new(table);
+        self.outputs.push_back(RoutingOutput::Publish(Arc::clone(&self.table)));
+        self.outputs.extend(changes.into_iter().map(|(hashname, up)| {
+            if up { RoutingOutput::NodeUp(hashname) } else { RoutingOutput::NodeDown(hashname) }
+        }));
+    }
+}

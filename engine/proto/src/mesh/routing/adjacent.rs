@@ -1,0 +1,360 @@
+//! The neighbours of this node: the links to each, and what each still has to be sent.
+//!
+//! Of every neighbour it is noted which entries of the database it lacks, never a copy of them:
+//! what is sent is the latest at that moment, and a slow neighbour costs a few bytes an origin.
+//! News go before what fills gaps; all of it, digests included, at a steady pace.
+//!
+//! When a neighbour appears, and every minute from then on, a row of digests goes out over the
+//! whole database. Flooding alone brings everything as long as nothing is lost; the digests
+//! bring the rest.
+
+mod outbox;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::super::database::{Database, Slot};
+use super::super::pace::{Pace, Rate};
+use super::super::routes::LocalLink;
+use super::RoutingOutput;
+use crate::base::{Address, BootEpoch, Chance, DropReason, Hashname, Instant, LinkId};
+use crate::crypto::KeyRecord;
+use crate::wire::announce::{DigestWriter, Neighbour, announcement_frame};
+use crate::wire::link::Cost;
+use outbox::Outbox;
+
+/// Announcements and digests to one neighbour: a thousand a second.
+const SENDING: Rate = Rate { interval: Duration::from_millis(1), burst: 64 };
+/// Signatures verified for one neighbour: twice what an honest one sends.
+const VERIFYING: Rate = Rate { interval: Duration::from_micros(500), burst: 128 };
+/// A signature that does not hold costs as many.
+const FORGERY: u32 = 500;
+/// Entries compared to a digest for the price of a signature.
+const COMPARED_PER_EVENT: u32 = 64;
+/// Digests go out this often, a tenth of it apart at random.
+const DIGESTS: Duration = Duration::from_secs(60);
+/// How long a link counts before the peer's announcement of it must be here: two announcements
+/// and their way.
+const GRACE: Duration = Duration::from_secs(3);
+/// Two runs of one identity on two links that both live longer than this are not a restart.
+const TWINS: Duration = Duration::from_secs(5);
+
+/// One link of this node, by what decides which of several is used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Way {
+    pub(super) cost: Cost,
+    pub(super) link: LinkId,
+    pub(super) epoch: BootEpoch,
+    pub(super) since: Instant,
+}
+
+/// One neighbour. Goes with its last link.
+#[derive(Debug)]
+pub(super) struct Adjacent {
+    record: Arc<KeyRecord>,
+    /// Ascending: the first is used. Never empty.
+    ways: Vec<Way>,
+    outbox: Outbox,
+    /// Where the next digest of a row begins, while one is going out.
+    cursor: Option<Address>,
+    next_digests: Instant,
+    sending: Pace,
+    verifying: Pace,
+    /// When two runs on two links are taken for two processes.
+    twins_at: Option<Instant>,
+}
+
+impl Adjacent {
+    fn new(now: Instant, record: &Arc<KeyRecord>) -> Self {
+        Self {
+            record: Arc::clone(record),
+            ways: Vec::with_capacity(1),
+            outbox: Outbox::default(),
+            cursor: None,
+            next_digests: now,
+            sending: Pace::default(),
+            verifying: Pace::default(),
+            twins_at: None,
+        }
+    }
+
+    pub(super) fn hashname(&self) -> Hashname {
+        self.record.hashname()
+    }
+
+    pub(super) fn ways(&self) -> &[Way] {
+        &self.ways
+    }
+
+    /// There is news in this slot that the neighbour shall have.
+    pub(super) fn news(&mut self, slot: Slot) {
+        self.outbox.news(slot);
+    }
+
+    /// The neighbour was seen to lack what is in this slot.
+    pub(super) fn lacks(&mut self, slot: Slot) {
+        self.outbox.gap(slot);
+    }
+
+    /// The neighbour was seen to have what is in this slot.
+    pub(super) fn has(&mut self, slot: Slot) {
+        self.outbox.forget(slot);
+    }
+
+    /// When the next signature may be verified for it; `None` for at once.
+    pub(super) fn verifies_from(&self, now: Instant) -> Option<Instant> {
+        Some(self.verifying.next(VERIFYING)).filter(|next| *next > now)
+    }
+
+    /// A signature was verified for it, and did or did not hold.
+    pub(super) fn verified(&mut self, now: Instant, held: bool) {
+        self.verifying.note(now, VERIFYING, if held { 1 } else { FORGERY });
+    }
+
+    /// Whether a digest may be compared for it; shares the budget of signatures.
+    ///
+    /// # Errors
+    /// `RateLimited` if not yet.
+    pub(super) fn may_compare(&self, now: Instant) -> Result<(), DropReason> {
+        self.verifies_from(now).map_or(Ok(()), |_| Err(DropReason::RateLimited))
+    }
+
+    /// So many entries were compared to a digest for it.
+    pub(super) fn compared(&mut self, now: Instant, entries: u32) {
+        self.verifying.note(now, VERIFYING, 1 + entries / COMPARED_PER_EVENT);
+    }
+
+    fn is_two_runs(&self) -> bool {
+        self.ways.windows(2).any(|w| matches!(w, [a, b] if a.epoch != b.epoch))
+    }
+
+    fn due(&self) -> Instant {
+        let idle = self.outbox.is_empty() && self.cursor.is_none();
+        let sending = Some(self.sending.next(SENDING)).filter(|_| !idle);
+        let earliest = sending.map_or(self.next_digests, |s| s.min(self.next_digests));
+        self.twins_at.map_or(earliest, |t| t.min(earliest))
+    }
+
+    /// The next frame for it, if its pace allows one: news, then digests, then gaps.
+    fn next_frame(&mut self, now: Instant, database: &Database) -> Option<Bytes> {
+        if !self.sending.allows(now, SENDING) {
+            return None;
+        }
+        let frame = loop {
+            let slot = match (self.outbox.next_news(), self.cursor.take()) {
+                (Some(slot), cursor) => {
+                    self.cursor = cursor;
+                    slot
+                }
+                (None, Some(first)) => {
+                    let (frame, next) = digest(database, first)?;
+                    self.cursor = next;
+                    break frame;
+                }
+                (None, None) => self.outbox.next_gap()?,
+            };
+            let entry = database.entry(slot);
+            let frame = entry.and_then(|e| announcement_frame(&e.body, e.age_to_send(now)).ok());
+            // A slot may have been emptied since.
+            if let Some(frame) = frame {
+                break frame;
+            }
+        };
+        self.sending.note(now, SENDING, 1);
+        Some(frame)
+    }
+}
+
+/// The digest that begins at `first`, and where the next one begins.
+fn digest(database: &Database, first: Address) -> Option<(Bytes, Option<Address>)> {
+    let mut writer = DigestWriter::new(first);
+    let mut last = Address::new([0xff; 16]);
+    let mut next = None;
+    for (_, entry) in database.stretch(first, last) {
+        if !writer.has_room() {
+            // Up to just before the entry that did not fit.
+            let at = u128::from_be_bytes(*entry.origin.as_bytes());
+            last = Address::new(at.saturating_sub(1).to_be_bytes());
+            next = Some(entry.origin);
+            break;
+        }
+        writer.push(entry);
+    }
+    Some((writer.frame(last).ok()?, next))
+}
+
+/// All neighbours, by address and by link.
+#[derive(Debug)]
+pub(super) struct Neighbours {
+    by_address: BTreeMap<Address, Adjacent>,
+    by_link: BTreeMap<LinkId, Address>,
+    /// When a link stops counting on its handshake alone, and routes must be computed again.
+    grace_over: Option<Instant>,
+    /// Who was sent something last: all take turns.
+    turn: Address,
+    chance: Chance,
+}
+
+impl Neighbours {
+    pub(super) const fn new(chance: Chance) -> Self {
+        Self {
+            by_address: BTreeMap::new(),
+            by_link: BTreeMap::new(),
+            grace_over: None,
+            turn: Address::new([0xff; 16]),
+            chance,
+        }
+    }
+
+    /// How many links there are.
+    pub(super) fn links(&self) -> usize {
+        self.by_link.len()
+    }
+
+    pub(super) fn peer_of(&self, link: LinkId) -> Option<Address> {
+        self.by_link.get(&link).copied()
+    }
+
+    pub(super) fn get_mut(&mut self, address: &Address) -> Option<&mut Adjacent> {
+        self.by_address.get_mut(address)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Adjacent> {
+        self.by_address.values()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Address, &mut Adjacent)> {
+        self.by_address.iter_mut()
+    }
+
+    /// A link came up; at most `most` neighbours are held.
+    pub(super) fn add(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        peer: &Arc<KeyRecord>,
+        epoch: BootEpoch,
+        cost: Cost,
+        most: usize,
+    ) -> Result<(), DropReason> {
+        let address = peer.hashname().address();
+        if self.by_link.contains_key(&link) {
+            return Err(DropReason::Replayed);
+        }
+        match self.by_address.get(&address) {
+            Some(held) if held.hashname() != peer.hashname() => {
+                return Err(DropReason::Misaddressed);
+            }
+            None if self.by_address.len() >= most => return Err(DropReason::TableFull),
+            _ => {}
+        }
+        let neighbour = self.by_address.entry(address).or_insert_with(|| Adjacent::new(now, peer));
+        if peer.serial() >= neighbour.record.serial() {
+            neighbour.record = Arc::clone(peer);
+        }
+        neighbour.ways.push(Way { cost, link, epoch, since: now });
+        neighbour.ways.sort_unstable();
+        if neighbour.is_two_runs() {
+            neighbour.twins_at.get_or_insert(now + TWINS);
+        }
+        self.by_link.insert(link, address);
+        Ok(())
+    }
+
+    /// A link is gone. False if it was not there.
+    pub(super) fn remove(&mut self, now: Instant, link: LinkId) -> bool {
+        let Some(address) = self.by_link.remove(&link) else { return false };
+        if let Some(neighbour) = self.by_address.get_mut(&address) {
+            neighbour.ways.retain(|w| w.link != link);
+            // What was under way on the lost link is found by comparing again.
+            neighbour.next_digests = now;
+            if neighbour.ways.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+        true
+    }
+
+    /// False if there is no such link.
+    pub(super) fn set_cost(&mut self, link: LinkId, cost: Cost) -> bool {
+        let address = self.by_link.get(&link);
+        let Some(neighbour) = address.and_then(|a| self.by_address.get_mut(a)) else {
+            return false;
+        };
+        neighbour.ways.iter_mut().filter(|w| w.link == link).for_each(|w| w.cost = cost);
+        neighbour.ways.sort_unstable();
+        true
+    }
+
+    /// What this node announces: each neighbour once, at the cost of its cheapest link.
+    pub(super) fn announced(&self) -> impl Iterator<Item = Neighbour> + '_ {
+        self.by_address.iter().filter_map(|(address, neighbour)| {
+            Some(Neighbour { address: *address, cost: neighbour.ways.first()?.cost })
+        })
+    }
+
+    /// All links as the planner takes them, and when the grace of one of them ends.
+    pub(super) fn local_links(&mut self, now: Instant) -> Vec<LocalLink> {
+        let mut links = Vec::with_capacity(self.links());
+        self.grace_over = None;
+        for neighbour in self.by_address.values() {
+            for way in &neighbour.ways {
+                let over = way.since + GRACE;
+                let proved = now < over;
+                if proved {
+                    self.grace_over = Some(self.grace_over.map_or(over, |g| g.min(over)));
+                }
+                let peer = neighbour.hashname();
+                links.push(LocalLink { link: way.link, peer, cost: way.cost, proved });
+            }
+        }
+        links
+    }
+
+    /// Whether the grace of a link has ended; then routes must be computed, which asks for
+    /// [`Self::local_links`].
+    pub(super) fn take_grace_over(&mut self, now: Instant) -> bool {
+        self.grace_over.take_if(|over| now >= *over).is_some()
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.by_address.values().map(Adjacent::due).chain(self.grace_over).min()
+    }
+
+    /// Begins digests whose time has come; returns who turned out to live twice.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Hashname> {
+        let mut cloned = Vec::new();
+        for neighbour in self.by_address.values_mut() {
+            if now >= neighbour.next_digests {
+                neighbour.cursor = Some(Address::new([0; 16]));
+                let tenth = u64::try_from(DIGESTS.as_micros() / 10).unwrap_or(0);
+                let jitter = Duration::from_micros(self.chance.below(tenth));
+                neighbour.next_digests = now + DIGESTS + jitter;
+            }
+            if neighbour.twins_at.is_some_and(|at| now >= at) {
+                neighbour.twins_at = neighbour.is_two_runs().then(|| now + DIGESTS);
+                cloned.extend(neighbour.twins_at.map(|_| neighbour.hashname()));
+            }
+        }
+        cloned
+    }
+
+    /// The next frame for anybody.
+    pub(super) fn poll(&mut self, now: Instant, database: &Database) -> Option<RoutingOutput> {
+        let (turn, mut found) = (self.turn, None);
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.by_address.iter_mut().partition(|(address, _)| **address <= turn);
+        for (address, neighbour) in after.into_iter().chain(before) {
+            let Some(link) = neighbour.ways.first().map(|w| w.link) else { continue };
+            if let Some(frame) = neighbour.next_frame(now, database) {
+                self.turn = *address;
+                found = Some(RoutingOutput::Flood { link, frame });
+                break;
+            }
+        }
+        found
+    }
+}

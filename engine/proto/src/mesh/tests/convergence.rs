@@ -1,0 +1,201 @@
+//! Changes spread to all, and all agree (N2, N10, N11, N13).
+
+use super::MEMBERS;
+use super::world::{MS, SEC, Weather, World};
+use crate::base::{Chance, LinkId};
+use crate::mesh::{Reach, RoutingOutput};
+use crate::wire::link::Cost;
+
+fn ring(n: usize) -> Vec<(usize, usize)> {
+    (0..n).map(|i| (i, (i + 1) % n)).collect()
+}
+
+fn tree(n: usize) -> Vec<(usize, usize)> {
+    (1..n).map(|i| (i, (i - 1) / 2)).collect()
+}
+
+/// A tree so that all hang together, and as many wires again at random.
+fn random(n: usize, seed: u64) -> Vec<(usize, usize)> {
+    let mut chance = Chance::from_number(seed);
+    let mut wires: Vec<(usize, usize)> =
+        (1..n).map(|i| (i, chance.below(i as u64) as usize)).collect();
+    for _ in 0..n {
+        let (a, b) = (chance.below(n as u64) as usize, chance.below(n as u64) as usize);
+        if a != b {
+            wires.push((a, b));
+        }
+    }
+    wires
+}
+
+#[test]
+fn n11_rings_and_trees_agree_within_two_seconds() {
+    for wires in [ring(8), tree(10), vec![(0, 1)]] {
+        let n = 1 + wires.iter().flat_map(|(a, b)| [*a, *b]).max().unwrap();
+        let mut w = World::wired(n, 1, &wires);
+        w.run(2 * SEC);
+        w.assert_converged();
+    }
+}
+
+#[test]
+fn n11_random_meshes_of_thirty_agree_also_after_cuts_and_costs() {
+    let wires = random(MEMBERS, 5);
+    let mut w = World::wired(MEMBERS, 5, &wires);
+    w.run(3 * SEC);
+    w.assert_converged();
+    let mut chance = Chance::from_number(6);
+    for round in 0..12 {
+        for _ in 0..3 {
+            let wire = chance.below(wires.len() as u64) as usize;
+            if w.wires[wire].up { w.cut(wire) } else { w.raise(wire) }
+        }
+        let wire = chance.below(wires.len() as u64) as usize;
+        let cost = 1 + chance.below(50) as u32;
+        w.wires[wire].costs[0] = cost;
+        if w.wires[wire].up {
+            let node = w.wires[wire].ends[0];
+            let (now, link) = (w.now, LinkId(wire as u32));
+            w.nodes[node].routing.set_cost(now, link, Cost::new(cost).unwrap());
+        }
+        w.run(8 * SEC);
+        w.assert_converged();
+        assert!(w.now.as_micros() > round);
+    }
+}
+
+#[test]
+fn n11_in_a_quiet_mesh_an_announcement_crosses_each_wire_at_most_twice() {
+    let wires = random(12, 9);
+    let mut w = World::wired(12, 9, &wires);
+    w.run(30 * SEC);
+    let before: usize = w.nodes.iter().map(|n| n.frames_sent).sum();
+    let (now, cost) = (w.now, Cost::new(77).unwrap());
+    w.wires[0].costs[0] = 77;
+    w.nodes[w.wires[0].ends[0]].routing.set_cost(now, LinkId(0), cost);
+    w.run(SEC);
+    let sent = w.nodes.iter().map(|n| n.frames_sent).sum::<usize>() - before;
+    assert!((11..=2 * wires.len()).contains(&sent), "{sent} frames over {} wires", wires.len());
+}
+
+#[test]
+fn n2_the_near_end_of_a_cut_reroutes_at_once_and_the_rest_within_a_tenth() {
+    let mut w = World::wired(6, 2, &ring(6));
+    w.run(30 * SEC);
+    assert_eq!(w.next(0, 1), Some((0, 10)));
+    w.cut(0);
+    assert_eq!(w.next(0, 1), Some((5, 50)), "no time has passed");
+    w.run(100 * MS);
+    w.assert_converged();
+}
+
+#[test]
+fn n2_a_second_cut_right_after_the_first_is_told_as_fast() {
+    let mut w = World::wired(6, 2, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 2), (0, 3)]);
+    w.run(30 * SEC);
+    w.cut(5);
+    w.run(50 * MS);
+    w.cut(6);
+    w.run(200 * MS);
+    w.assert_converged();
+    assert_eq!(w.walk(5, 0), Some(vec![4, 3, 2, 1, 0]));
+}
+
+#[test]
+fn n2_nodes_come_and_go_in_events_exactly_once() {
+    let mut w = World::wired(4, 3, &[(0, 1), (1, 2), (2, 3)]);
+    w.run(5 * SEC);
+    w.cut(1);
+    w.run(5 * SEC);
+    w.raise(1);
+    w.run(5 * SEC);
+    let far = w.hashname(3);
+    let of_far = |o: &&RoutingOutput| matches!(o, RoutingOutput::NodeUp(h) | RoutingOutput::NodeDown(h) if *h == far);
+    let seen: Vec<_> = w.nodes[0].events.iter().filter(of_far).cloned().collect();
+    let expected =
+        [RoutingOutput::NodeUp(far), RoutingOutput::NodeDown(far), RoutingOutput::NodeUp(far)];
+    assert_eq!(seen, expected);
+    let learned =
+        |o: &&RoutingOutput| matches!(o, RoutingOutput::Learned(r) if r.hashname() == far);
+    assert_eq!(w.nodes[0].events.iter().filter(learned).count(), 1);
+}
+
+#[test]
+fn n2_of_parallel_links_the_cheapest_carries_and_the_next_takes_over() {
+    let mut w = World::new(2, 4);
+    for costs in [[30, 30], [10, 10], [20, 20]] {
+        w.wire(0, 1, costs);
+    }
+    w.run(5 * SEC);
+    assert_eq!(w.next(0, 1), Some((1, 10)));
+    w.cut(1);
+    assert_eq!(w.next(0, 1), Some((2, 20)));
+    w.run(5 * SEC);
+    assert_eq!(w.next(1, 0), Some((2, 20)));
+    assert_eq!(w.nodes[0].routing.links(w.now).filter(|l| l.in_use).count(), 1);
+    let down = |o: &RoutingOutput| matches!(o, RoutingOutput::NodeDown(_));
+    assert!(!w.nodes[0].events.iter().any(down), "the node was never out of reach");
+}
+
+#[test]
+fn n11_what_weather_loses_the_next_digests_bring() {
+    let mut w = World::wired(10, 7, &random(10, 7));
+    w.weather = Weather { lost: 300_000, doubled: 200_000, late: 300_000 };
+    w.run(60 * SEC);
+    for wire in [2, 5] {
+        w.cut(wire);
+    }
+    w.run(30 * SEC);
+    w.weather = Weather::default();
+    w.run(140 * SEC);
+    w.assert_converged();
+}
+
+#[test]
+fn n11_two_parts_that_meet_know_each_other_soon() {
+    let mut wires = ring(6);
+    wires.extend(ring(6).into_iter().map(|(a, b)| (a + 6, b + 6)));
+    let mut w = World::wired(12, 8, &wires);
+    w.run(10 * SEC);
+    w.assert_converged();
+    assert_eq!(w.nodes[0].routing.table().reach(&w.address(7)), None);
+    let bridge = w.wire(0, 7, [1, 1]);
+    w.run(SEC);
+    w.assert_converged();
+    w.cut(bridge);
+    w.run(SEC);
+    w.assert_converged();
+    assert_eq!(w.nodes[0].routing.table().reach(&w.address(7)), Some(Reach::Apart));
+}
+
+#[test]
+fn n11_who_is_gone_is_forgotten_and_who_stays_is_refreshed() {
+    let mut w = World::wired(4, 8, &[(0, 1), (1, 2), (2, 3)]);
+    w.run(10 * SEC);
+    w.cut(2);
+    w.run(600 * SEC);
+    assert_eq!(w.nodes[0].routing.nodes(w.now).count(), 4);
+    w.run(1_300 * SEC);
+    assert_eq!(w.nodes[0].routing.nodes(w.now).count(), 3);
+    assert_eq!(w.nodes[0].routing.table().reach(&w.address(3)), None);
+    w.run(7_200 * SEC);
+    w.assert_converged();
+    let age = w.nodes[0].routing.node(w.now, &w.address(2)).unwrap().age;
+    assert!(age < 700 * SEC, "{age:?}");
+}
+
+#[test]
+fn n12_a_node_tells_names_costs_ways_and_reasons() {
+    let mut w = World::wired(4, 8, &[(0, 1), (1, 2), (2, 3)]);
+    w.run(10 * SEC);
+    let far = w.nodes[0].routing.node(w.now, &w.address(2)).unwrap();
+    assert_eq!(far.name.as_str(), "node 2");
+    assert!(matches!(far.reach, Reach::Through(hop) if hop.cost == 20 && hop.link == LinkId(0)));
+    assert_eq!(far.neighbours.len(), 2);
+    let path = w.nodes[0].routing.table().path(&w.address(3)).unwrap();
+    assert_eq!(path, [1, 2, 3].map(|n| w.address(n)));
+    w.cut(1);
+    w.run(SEC);
+    let far = w.nodes[0].routing.node(w.now, &w.address(2)).unwrap();
+    assert_eq!(far.reach, Reach::Apart);
+}

@@ -1,0 +1,1 @@
+//! Forged, replayed, stale and flooding announcements (N11).

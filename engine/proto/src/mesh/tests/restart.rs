@@ -1,0 +1,1 @@
+//! Nodes that start again, and nodes that run twice (N11).
