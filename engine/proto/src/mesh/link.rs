@@ -20,8 +20,10 @@
 
 mod cause;
 mod pulse;
+mod terms;
 
 pub use cause::{Cause, LinkDownReason};
+pub use terms::{LinkOutput, LinkPeer, LinkTerms, Side, Transport};
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -30,82 +32,12 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
-use crate::base::{BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall};
+use crate::base::{BootEpoch, Chance, DropReason, Instant, Limits, LinkId, Wall};
 use crate::crypto::{Identity, KeyRecord, Purpose};
 use crate::wire::link::{
-    Capabilities, Cost, Goodbye, Hello, LinkKind, NodeName, PROOF_LEN, Stamp, Transcript,
-    control_frame,
+    Goodbye, HEADER_LEN, Hello, LinkKind, PROOF_LEN, Stamp, Transcript, control_frame,
 };
 use pulse::Pulse;
-
-/// Which end of the transport this is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
-    /// This end opened it.
-    Dialed {
-        /// Who must answer, if that is known.
-        expect: Option<Hashname>,
-    },
-    /// The other end opened it.
-    Accepted,
-}
-
-/// What carries the bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
-    /// TLS 1.3 with a raw public key or certificate on both sides.
-    Tls {
-        /// The Ed25519 key the peer proved to TLS. Must be its record's signing key.
-        peer_key: [u8; 32],
-        /// Exported from the session, so that no proof can be carried over from another.
-        binding: [u8; 32],
-    },
-    /// Nothing. The handshake is authentic; what follows is neither secret nor protected.
-    Plain,
-}
-
-/// What this node says in its hello.
-#[derive(Clone, Debug)]
-pub struct LinkTerms {
-    /// What sending over this link costs.
-    pub cost: Cost,
-    /// This node's name.
-    pub name: NodeName,
-    /// What this node can do.
-    pub capabilities: Capabilities,
-    /// A heartbeat goes out after this long without sending, 1 ms to 10 s.
-    pub heartbeat: Duration,
-    /// What admits this node to a closed space, encoded; empty for none.
-    pub voucher: Bytes,
-}
-
-/// The other end of a link, as it proved to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct LinkPeer {
-    /// Who it is.
-    pub record: Arc<KeyRecord>,
-    /// Which of its runs.
-    pub epoch: BootEpoch,
-    /// What it calls itself.
-    pub name: NodeName,
-    /// What it can do.
-    pub capabilities: Capabilities,
-    /// What sending to this node costs it.
-    pub cost: Cost,
-    /// What it offers for admission to a closed space, not looked into; empty for none.
-    pub voucher: Bytes,
-}
-
-/// What a session wants done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum LinkOutput {
-    /// Write this frame, ahead of all packages.
-    Send(Bytes),
-    /// The peer is proved. Once at most.
-    Up(Box<LinkPeer>),
-    /// The link is over: close the transport when what was sent before is written. Once, last.
-    Down(LinkDownReason),
-}
 
 /// One adjacency. See the head of the module.
 #[derive(Debug)]
@@ -171,7 +103,7 @@ impl LinkSession {
             voucher: &terms.voucher,
         };
         let frame = hello.frame()?;
-        let our_hello = body_digest(frame.get(crate::wire::link::HEADER_LEN..).unwrap_or_default());
+        let our_hello = body_digest(frame.get(HEADER_LEN..).unwrap_or_default());
         let deadline = now + limits.link_handshake;
         Ok(Self {
             id,

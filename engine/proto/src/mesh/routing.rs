@@ -93,6 +93,8 @@ pub struct Routing {
     planner: Planner,
     table: Arc<RouteTable>,
     next_sweep: Instant,
+    /// The serial of this node's own record that the mesh knows and this process does not.
+    superseded: Option<u64>,
     outputs: VecDeque<RoutingOutput>,
 }
 
@@ -118,6 +120,7 @@ impl Routing {
             planner: Planner::default(),
             table: Arc::new(RouteTable::empty(me)),
             next_sweep: Instant::ZERO + SWEEP,
+            superseded: None,
             outputs: VecDeque::new(),
             limits: limits.clone(),
             identity,
@@ -297,7 +300,7 @@ impl Routing {
         if matches!(freshness, Freshness::Same | Freshness::Older) {
             return Err(DropReason::StaleAnnouncement);
         }
-        let budget = self.neighbours.get_mut(&from).and_then(|n| n.verifies_from(now));
+        let budget = self.verifies_from(now, &from);
         let pace = self.database.waits_until(now, &head.origin);
         if let Some(until) = budget.max(pace) {
             return self.waiting.put(until, from, &head, body);
@@ -305,6 +308,12 @@ impl Routing {
         let said = Announcement::parse(body)?;
         let record = self.verified(now, wall, from, &said)?;
         self.install(now, Some(from), &record, body, &said)
+    }
+
+    /// When a signature may be verified for this neighbour, behind all that wait already; `None`
+    /// for at once.
+    fn verifies_from(&self, now: Instant, from: &Address) -> Option<Instant> {
+        self.neighbours.get(from)?.verifies_from(now, self.waiting.count(from))
     }
 
     /// Checks record and signature, at the cost of the neighbour that brought them.
@@ -368,17 +377,18 @@ impl Routing {
             self.records.insert(said.head.origin, Arc::clone(record));
             self.outputs.push_back(RoutingOutput::Learned(Arc::clone(record)));
         }
-        self.spread(installed.slot, from, said.head.origin);
+        self.spread(installed.slot, from);
         if installed.links_changed {
             self.schedule.want(now);
         }
         Ok(())
     }
 
-    /// To all neighbours but the one it came from and the one whose word it is.
-    fn spread(&mut self, slot: Slot, from: Option<Address>, origin: Address) {
+    /// To all neighbours but the one it came from. The origin is not spared either: if it hears
+    /// what it did not say, somebody else has its identity.
+    fn spread(&mut self, slot: Slot, from: Option<Address>) {
         for (address, neighbour) in self.neighbours.iter_mut() {
-            if Some(*address) == from || *address == origin {
+            if Some(*address) == from {
                 neighbour.has(slot);
             } else {
                 neighbour.news(slot);
@@ -409,16 +419,20 @@ impl Routing {
     ) -> Result<(), DropReason> {
         let said = Announcement::parse(body)?;
         let held = self.database.judge(&said.head, said.signature());
-        if held == Freshness::Same || !self.own.is_outrun_by(&said.head.order, held) {
+        let serial = self.identity.record().serial();
+        if said.head.order <= self.own.order(serial) && held != Freshness::Newer {
             return Err(DropReason::StaleAnnouncement);
         }
-        let sender = self.neighbours.get_mut(&from);
-        if let Some(until) = sender.and_then(|n| n.verifies_from(now)) {
+        if let Some(until) = self.verifies_from(now, &from) {
             return self.waiting.put(until, from, &said.head, body);
         }
         let record = self.verified(now, wall, from, &said)?;
-        if record.serial() > self.identity.record().serial() {
-            self.outputs.push_back(RoutingOutput::Superseded(record.serial()));
+        if record.serial() > serial {
+            // It comes again with every digest; once says it.
+            if self.superseded != Some(record.serial()) {
+                self.superseded = Some(record.serial());
+                self.outputs.push_back(RoutingOutput::Superseded(record.serial()));
+            }
             return Err(DropReason::StaleAnnouncement);
         }
         if self.own.outrun(now, &said.head.order) == Heard::Clone {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::crypto::tests::{LIFE, NOW};
 use crate::mesh::tests::{member, stranger};
-use crate::wire::link::{HEADER_LEN, LinkHeader};
+use crate::wire::link::{Capabilities, Cost, LinkHeader, NodeName};
 use proptest::prelude::*;
 
 fn alice() -> Arc<Identity> {

@@ -10,6 +10,7 @@
 
 mod outbox;
 
+use core::ops::Bound;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -104,9 +105,12 @@ impl Adjacent {
         self.outbox.forget(slot);
     }
 
-    /// When the next signature may be verified for it; `None` for at once.
-    pub(super) fn verifies_from(&self, now: Instant) -> Option<Instant> {
-        Some(self.verifying.next(VERIFYING)).filter(|next| *next > now)
+    /// When the next signature may be verified for it, behind `waiting` others; `None` for at
+    /// once.
+    pub(super) fn verifies_from(&self, now: Instant, waiting: usize) -> Option<Instant> {
+        let next = Some(self.verifying.next(VERIFYING)).filter(|next| *next > now)?;
+        // Each its own moment: if all came back at the same one, all but one would wait anew.
+        Some(next + VERIFYING.interval * u32::try_from(waiting).unwrap_or(u32::MAX))
     }
 
     /// A signature was verified for it, and did or did not hold.
@@ -119,7 +123,7 @@ impl Adjacent {
     /// # Errors
     /// `RateLimited` if not yet.
     pub(super) fn may_compare(&self, now: Instant) -> Result<(), DropReason> {
-        self.verifies_from(now).map_or(Ok(()), |_| Err(DropReason::RateLimited))
+        self.verifies_from(now, 0).map_or(Ok(()), |_| Err(DropReason::RateLimited))
     }
 
     /// So many entries were compared to a digest for it.
@@ -216,6 +220,10 @@ impl Neighbours {
 
     pub(super) fn peer_of(&self, link: LinkId) -> Option<Address> {
         self.by_link.get(&link).copied()
+    }
+
+    pub(super) fn get(&self, address: &Address) -> Option<&Adjacent> {
+        self.by_address.get(address)
     }
 
     pub(super) fn get_mut(&mut self, address: &Address) -> Option<&mut Adjacent> {
@@ -344,17 +352,17 @@ impl Neighbours {
 
     /// The next frame for anybody.
     pub(super) fn poll(&mut self, now: Instant, database: &Database) -> Option<RoutingOutput> {
-        let (turn, mut found) = (self.turn, None);
-        let (before, after): (Vec<_>, Vec<_>) =
-            self.by_address.iter_mut().partition(|(address, _)| **address <= turn);
-        for (address, neighbour) in after.into_iter().chain(before) {
-            let Some(link) = neighbour.ways.first().map(|w| w.link) else { continue };
-            if let Some(frame) = neighbour.next_frame(now, database) {
-                self.turn = *address;
-                found = Some(RoutingOutput::Flood { link, frame });
-                break;
-            }
+        let turn = self.turn;
+        let after = (Bound::Excluded(turn), Bound::Unbounded);
+        let mut frame_of = |address: &Address, neighbour: &mut Adjacent| {
+            let link = neighbour.ways.first()?.link;
+            let frame = neighbour.next_frame(now, database)?;
+            self.turn = *address;
+            Some(RoutingOutput::Flood { link, frame })
+        };
+        if let Some(found) = self.by_address.range_mut(after).find_map(|(a, n)| frame_of(a, n)) {
+            return Some(found);
         }
-        found
+        self.by_address.range_mut(..=turn).find_map(|(a, n)| frame_of(a, n))
     }
 }

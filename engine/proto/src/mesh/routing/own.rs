@@ -11,7 +11,6 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::database::Freshness;
 use super::super::pace::{Pace, Rate};
 use super::ANNOUNCEMENT_MAX;
 use crate::base::{Address, BootEpoch, Chance, Instant, Limits};
@@ -114,11 +113,7 @@ impl Own {
         self.due = Some(now + (self.refresh - early));
         self.pace.note(now, self.rate, 1);
         self.sequence = self.sequence.saturating_add(1);
-        let order = Order {
-            serial: identity.record().serial(),
-            epoch: self.epoch,
-            sequence: self.sequence,
-        };
+        let order = self.order(identity.record().serial());
         let draft = Draft {
             life_secs: self.life_secs.max(1),
             head: AnnouncementHead { origin: self.address, order },
@@ -130,12 +125,10 @@ impl Own {
         draft.sign(|bytes| identity.sign(Purpose::Announcement, bytes)).ok()
     }
 
-    /// Whether an announcement of this address with this order, which compares to the last one
-    /// made as `held` says, must be outrun.
-    pub(super) fn is_outrun_by(&self, order: &Order, held: Freshness) -> bool {
-        let said = (order.epoch, order.sequence).cmp(&(self.epoch, self.sequence));
-        // A later serial is looked at in any case: it outranks whatever is said here.
-        said.is_gt() || held == Freshness::Newer
+    /// The order of the last announcement made, with a record of that serial; what is above it
+    /// this run did not say.
+    pub(super) const fn order(&self, serial: u64) -> Order {
+        Order { serial, epoch: self.epoch, sequence: self.sequence }
     }
 
     /// Goes on above an order this node has signed but not in this run.

@@ -63,6 +63,11 @@ impl Waiting {
         Ok(())
     }
 
+    /// How many wait that this neighbour brought.
+    pub(super) fn count(&self, from: &Address) -> usize {
+        self.counts.get(from).copied().unwrap_or(0)
+    }
+
     pub(super) fn due(&self) -> Option<Instant> {
         self.dues.first_key_value().map(|((until, ..), ())| *until)
     }
