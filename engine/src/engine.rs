@@ -179,7 +179,8 @@ impl Engine {
         }
         let sockets = Sockets::open(&setup)?;
         let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
-        let handle = Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
+        let handle =
+            Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
         let handle = handle.with_messages(messages);
         let workers = build(&setup, &node, &shared, seats, &others, sockets, &tls, &mut chance)?;
         let mut engine = Self { handle, threads: Vec::new(), udp, links };
@@ -290,9 +291,8 @@ impl Sockets {
             let mut what = *what;
             for list in &mut listeners {
                 let name = || format!("{} ({})", what.address, what.transport);
-                let listener =
-                    LinkListener::bind(what.address, TcpOptions::default(), reuse_port)
-                        .map_err(|source| StartError::Listen { what: name(), source })?;
+                let listener = LinkListener::bind(what.address, TcpOptions::default(), reuse_port)
+                    .map_err(|source| StartError::Listen { what: name(), source })?;
                 what.address = listener.local_addr();
                 list.push((listener, what));
             }
@@ -390,4 +390,3 @@ impl Handle {
 
 /// Where the application takes messages from.
 pub(crate) type Messages = Receiver<Message>;
-

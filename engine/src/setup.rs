@@ -159,7 +159,9 @@ impl Setup {
         }
         for peer in &config.peers {
             let bad = |why: String| SetupError::Record { hashname: peer.hashname, why };
-            let record = peer.key_record(crate::runtime::clock::Clock::wall()).map_err(|e| bad(e.to_string()))?;
+            let record = peer
+                .key_record(crate::runtime::clock::Clock::wall())
+                .map_err(|e| bad(e.to_string()))?;
             let mut addresses = Vec::new();
             for address in &peer.addresses {
                 addresses.extend(resolve(address)?);

@@ -79,7 +79,13 @@ fn n4_n5_messages_arrive_whole_sealed_or_plain_at_any_size() {
                 let payload: Bytes = (0..size).map(|i| i as u8).collect::<Vec<_>>().into();
                 let options = SendOptions { sealed, ..SendOptions::default() };
                 a.handle().send(b.handle().hashname(), payload.clone(), options).expect("sent");
-                let got = inbox.next(PATIENCE).unwrap_or_else(|| panic!("{name}, sealed {sealed}, {size} bytes: {:?} {:?}", a.handle().report(), b.handle().report()));
+                let got = inbox.next(PATIENCE).unwrap_or_else(|| {
+                    panic!(
+                        "{name}, sealed {sealed}, {size} bytes: {:?} {:?}",
+                        a.handle().report(),
+                        b.handle().report()
+                    )
+                });
                 assert_eq!(got.payload.len(), size, "{name} {sealed}");
                 assert!(got.payload == payload && got.sealed == sealed);
                 assert_eq!(got.from, a.handle().hashname().address());

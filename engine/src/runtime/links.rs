@@ -17,9 +17,9 @@ use bytes::BytesMut;
 use mio::{Interest, Registry, Token};
 use trunkline_proto::base::{FramePool, Instant, Limits, LinkId, Wall};
 use trunkline_proto::mesh as session;
-use trunkline_proto::wire::link::Cost;
 use trunkline_proto::shard::{Input, Shard};
 use trunkline_proto::stage::outgoing::Outgoing;
+use trunkline_proto::wire::link::Cost;
 
 use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
 
@@ -377,7 +377,8 @@ impl WriteHalf {
         if elapsed < Duration::from_millis(20) {
             return;
         }
-        let per_ms = self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
+        let per_ms =
+            self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
         let wanted = u32::try_from(per_ms * 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
         self.taken = 0;
         self.since = now;

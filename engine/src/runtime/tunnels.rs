@@ -147,7 +147,8 @@ impl Tunnels {
         listener: Token,
         mut token: impl FnMut() -> Token,
     ) {
-        let Some(proxy) = self.by_listener.get(&listener).and_then(|id| self.proxies.get(id)) else {
+        let Some(proxy) = self.by_listener.get(&listener).and_then(|id| self.proxies.get(id))
+        else {
             return;
         };
         let mut fresh = Vec::new();
@@ -248,7 +249,12 @@ impl Tunnels {
         match event {
             StreamEvent::Reset { .. } | StreamEvent::Stopped { .. } => {
                 if matches!(event, StreamEvent::Stopped { .. }) {
-                    ctx.shard.reset_stream(ctx.now, stream, Code::CANCELLED, "the peer reads no more");
+                    ctx.shard.reset_stream(
+                        ctx.now,
+                        stream,
+                        Code::CANCELLED,
+                        "the peer reads no more",
+                    );
                 }
                 if let Some(tunnel) = self.tunnels.get(&token) {
                     abort(&tunnel.socket);
@@ -285,7 +291,12 @@ impl Tunnels {
                     done.push(token);
                 }
                 Pumped::Broken(error) => {
-                    ctx.shard.reset_stream(ctx.now, tunnel.stream, Code::CANCELLED, &error.to_string());
+                    ctx.shard.reset_stream(
+                        ctx.now,
+                        tunnel.stream,
+                        Code::CANCELLED,
+                        &error.to_string(),
+                    );
                     self.part(ctx, token);
                     done.push(token);
                 }

@@ -475,8 +475,7 @@ impl Worker {
         let token = Token(self.sources.insert(Source::Reader));
         let connection = Connection { transport, side, cost, dial, remote };
         let limits = &self.shared.limits;
-        let added =
-            self.readers.add(now, limits, self.poll.registry(), (link, token), connection);
+        let added = self.readers.add(now, limits, self.poll.registry(), (link, token), connection);
         if added.is_err() {
             self.sources.remove(token.0);
         }

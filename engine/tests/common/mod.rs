@@ -12,10 +12,10 @@ use trunkline::{Dial, Engine, Listener, Setup};
 use trunkline::config::Transport;
 
 /// Long enough for a loaded machine; nothing waits this long unless it fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Identities are slow to make: each is made once for the process, as its key text.
-pub fn identity(index: usize) -> Identity {
+pub(crate) fn identity(index: usize) -> Identity {
     static TEXTS: OnceLock<Vec<String>> = OnceLock::new();
     let texts = TEXTS.get_or_init(|| {
         let space = "test".parse().expect("a space");
@@ -34,7 +34,7 @@ pub fn identity(index: usize) -> Identity {
 }
 
 /// The plans every behaviour must hold under.
-pub fn plans() -> [(&'static str, Plan); 3] {
+pub(crate) fn plans() -> [(&'static str, Plan); 3] {
     [
         ("one thread", Plan::collapsed(1)),
         ("two threads, collapsed", Plan::collapsed(2)),
@@ -43,7 +43,7 @@ pub fn plans() -> [(&'static str, Plan); 3] {
 }
 
 /// A node listening for links at a free port of loopback.
-pub fn listening(index: usize, plan: Plan, transport: Transport) -> Setup {
+pub(crate) fn listening(index: usize, plan: Plan, transport: Transport) -> Setup {
     let mut setup = Setup::new(identity(index));
     setup.name = format!("node-{index}");
     setup.plan = plan;
@@ -54,7 +54,7 @@ pub fn listening(index: usize, plan: Plan, transport: Transport) -> Setup {
 }
 
 /// A node that keeps a link to another one up.
-pub fn linked(index: usize, plan: Plan, transport: Transport, to: &[&Engine]) -> Setup {
+pub(crate) fn linked(index: usize, plan: Plan, transport: Transport, to: &[&Engine]) -> Setup {
     let mut setup = listening(index, plan, transport);
     for engine in to {
         setup.dials.push(Dial {
@@ -69,7 +69,7 @@ pub fn linked(index: usize, plan: Plan, transport: Transport, to: &[&Engine]) ->
 }
 
 /// Waits until each of these reaches the other.
-pub fn meet(a: &Engine, b: &Engine) {
+pub(crate) fn meet(a: &Engine, b: &Engine) {
     let reach = |x: &Engine, to: Hashname| x.handle().wait_reachable(&to, PATIENCE);
     assert!(reach(a, b.handle().hashname()), "no route one way");
     assert!(reach(b, a.handle().hashname()), "no route the other way");

@@ -18,9 +18,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{
-    BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall,
-};
+use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
 use crate::crypto::{Identity, LineIds};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};

@@ -16,7 +16,8 @@ use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::lanes::Lane;
 use crate::base::{
-    Address, Chance, DropReason, Drops, Hashname, Instant, Limits, LineId, LinkId, Priority, RateTable,
+    Address, Chance, DropReason, Drops, Hashname, Instant, Limits, LineId, LinkId, Priority,
+    RateTable,
 };
 use crate::crypto::LineIds;
 use crate::mesh::RouteTable;
@@ -77,7 +78,13 @@ enum Verdict {
 impl Forward {
     /// A forwarder without routes yet.
     #[must_use]
-    pub fn new(us: Hashname, plan: Plan, ids: LineIds, limits: &Limits, chance: &mut Chance) -> Self {
+    pub fn new(
+        us: Hashname,
+        plan: Plan,
+        ids: LineIds,
+        limits: &Limits,
+        chance: &mut Chance,
+    ) -> Self {
         let per_source = limits.returns_per_source;
         Self {
             us: us.address(),
@@ -119,8 +126,13 @@ impl Forward {
                         }
                         _ => {
                             self.flush(&mut frames, open.take(), out);
-                            open =
-                                Some(Open { bytes: length, frames: 1, destination, link, priority });
+                            open = Some(Open {
+                                bytes: length,
+                                frames: 1,
+                                destination,
+                                link,
+                                priority,
+                            });
                         }
                     }
                 }
@@ -156,7 +168,10 @@ impl Forward {
             Some(hop) => {
                 let run = Run::one(frame.freeze());
                 let lane = Lane::Data(priority);
-                out.push(self.plan.writer_of(hop.link), Post::Enqueue { link: hop.link, lane, run });
+                out.push(
+                    self.plan.writer_of(hop.link),
+                    Post::Enqueue { link: hop.link, lane, run },
+                );
             }
             None => {
                 self.counters.drops.count(DropReason::NoRoute);

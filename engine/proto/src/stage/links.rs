@@ -140,7 +140,8 @@ impl Links {
         events: &mut impl FnMut(LinkEvent),
     ) {
         let due = |l: &Link| l.session.deadline().is_some_and(|d| d <= now);
-        let late: Vec<LinkId> = self.links.iter().filter(|(_, l)| due(l)).map(|(id, _)| *id).collect();
+        let late: Vec<LinkId> =
+            self.links.iter().filter(|(_, l)| due(l)).map(|(id, _)| *id).collect();
         for link in late {
             if let Some(held) = self.links.get_mut(&link) {
                 held.session.handle_timeout(now);
@@ -156,11 +157,7 @@ impl Links {
     }
 
     /// Says goodbye on every link.
-    pub fn close_all(
-        &mut self,
-        out: &mut Posts,
-        events: &mut impl FnMut(LinkEvent),
-    ) {
+    pub fn close_all(&mut self, out: &mut Posts, events: &mut impl FnMut(LinkEvent)) {
         let all: Vec<LinkId> = self.links.keys().copied().collect();
         for link in all {
             if let Some(held) = self.links.get_mut(&link) {

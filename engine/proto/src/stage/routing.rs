@@ -9,8 +9,8 @@ use super::outgoing::Run;
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::{Drops, Hashname, Instant, Lane, Wall};
-use crate::mesh::routing::{Routing, RoutingOutput};
 use crate::mesh::RouteTable;
+use crate::mesh::routing::{Routing, RoutingOutput};
 
 /// What the runtime is told about the mesh.
 #[derive(Debug)]

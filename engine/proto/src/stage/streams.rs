@@ -83,7 +83,12 @@ impl StreamStage {
     }
 
     /// Takes a post for a stream worker. Others are ignored: the plan never sends them here.
-    pub fn handle(&mut self, now: Instant, post: Post, events: &mut impl FnMut(StreamKey, StreamEvent)) {
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        post: Post,
+        events: &mut impl FnMut(StreamKey, StreamEvent),
+    ) {
         match post {
             Post::LineUp { line, peer, max_packet } => {
                 let index = self.enter(peer);
@@ -213,8 +218,7 @@ impl StreamStage {
                 more.push(index);
             }
             self.drain_events(index, events);
-            let deadline =
-                self.peer(index).and_then(|p| p.line.and(p.streams.deadline()));
+            let deadline = self.peer(index).and_then(|p| p.line.and(p.streams.deadline()));
             self.timers.set(index, deadline);
             self.forget_idle(index);
         }
