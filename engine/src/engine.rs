@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Limits};
 use trunkline_proto::shard::{Input, Node, Shard};
-use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;

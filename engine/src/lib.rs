@@ -11,10 +11,12 @@ pub mod control;
 mod engine;
 mod handle;
 pub mod net;
+mod owner;
 pub mod runtime;
 mod setup;
 
 pub use engine::{Engine, StartError};
 pub use handle::{Failure, Handle, Hop, Inbox, SendOptions, Tunnel};
+pub use owner::Owner;
 pub use setup::{Dial, Listener, Setup, SetupError};
 pub use trunkline_proto as proto;

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod clock;
 pub mod commands;
+mod demo;
 pub mod failure;
 mod kernel;
 pub mod lab;

@@ -114,6 +114,10 @@ pub struct Report {
     pub tunnels: TunnelCounters,
     /// The routes, on the seat that has them.
     pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
+    /// The route table, on the seat that has it.
+    pub routes: Option<Arc<trunkline_proto::mesh::RouteTable>>,
+    /// The local proxies: listening where, for whom, to what, and connections accepted.
+    pub proxies: Vec<(SocketAddr, Hashname, String, u64)>,
     /// Rounds so far.
     pub rounds: u64,
 }
@@ -776,6 +780,8 @@ impl Worker {
             forwarded: self.shard.forwarded().cloned(),
             tunnels: self.tunnels.counters(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
+            routes: self.shard.routing().map(|r| r.table().clone()),
+            proxies: self.tunnels.proxies(),
             rounds: self.rounds,
         }
     }

@@ -1,13 +1,15 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files; `proxy`, `ping`, `trace` and `status` ask a running
-//! node over its control socket and only show what it answers.
+//! node over its control socket and only show what it answers. `run` is a node, `demo` three.
 
 pub mod check;
 pub mod config;
+pub mod demo;
 pub mod keys;
 pub mod ping;
 pub mod proxy;
+pub mod run;
 pub mod status;
 pub mod trace;
 
