@@ -1,5 +1,5 @@
-//! Links over real loopback connections, plain and under TLS: what each side proves, that every byte
-//! arrives once and in order, and that whoever breaks the rules only ends his own connection.
+//! Links over real loopback connections, plain and under TLS: what each side proves, that every
+//! byte arrives once and in order, and that whoever breaks the rules only ends his own connection.
 
 use std::io::{ErrorKind, IoSlice, Write};
 use std::net::{Ipv4Addr, SocketAddr};

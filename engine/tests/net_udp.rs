@@ -134,7 +134,8 @@ fn runs_are_received_coalesced_and_come_apart_again() {
     }
     let mut buffers = RecvBuffers::new();
     let mut batch = SendBatch::new(1000);
-    // Long runs (handed out in place), a short run (copied), a lone datagram, a last one that is shorter.
+    // Long runs (handed out in place), a short run (copied), a lone datagram, a last one that is
+    // shorter.
     for (count, len) in [(200, 1200), (3, 200), (1, 900), (50, 300)] {
         for i in 0..count {
             batch.push(b.local_addr(), frame(i, len)).unwrap();

@@ -24,6 +24,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::addr::canonical;
 use super::sys;
 
 /// Connections the kernel finishes on its own before somebody accepts them.
@@ -252,17 +253,6 @@ impl LinkListener {
                 },
             }
         }
-    }
-}
-
-/// An IPv4 address as IPv4, even when an IPv6 socket saw it.
-pub fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
-            None => addr,
-        },
-        SocketAddr::V4(_) => addr,
     }
 }
 
