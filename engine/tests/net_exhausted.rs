@@ -4,12 +4,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
-use trunkline::net::{Accepted, LinkListener, TcpOptions};
+use trunkline::net::{Accepted, LinkListener, ListenOptions, TcpOptions};
 
 #[test]
 fn out_of_descriptors_is_told_and_passes() {
     let addr = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-    let listener = LinkListener::bind(addr, TcpOptions::default(), false).unwrap();
+    let listener =
+        LinkListener::bind(addr, TcpOptions::default(), ListenOptions::default()).unwrap();
     let waiting = std::net::TcpStream::connect(listener.local_addr()).unwrap();
     let pid = std::process::id().to_string();
     let lowered = Command::new("prlimit").args(["--pid", &pid, "--nofile=64"]).status();

@@ -12,7 +12,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use trunkline::net::tcp::{self, dial};
 use trunkline::net::{
-    Accepted, HandshakeState, LinkListener, LinkTls, PeerProof, ReadOutcome, TcpOptions, Transport,
+    Accepted, HandshakeState, LinkListener, LinkTls, ListenOptions, PeerProof, ReadOutcome,
+    TcpOptions, Transport,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -49,7 +50,8 @@ impl Watch {
 
 /// Two ends of a fresh connection.
 fn sockets(options: &TcpOptions) -> (TcpStream, TcpStream) {
-    let mut listener = LinkListener::bind(LOOPBACK, options.clone(), false).unwrap();
+    let mut listener =
+        LinkListener::bind(LOOPBACK, options.clone(), ListenOptions::default()).unwrap();
     let dialled = dial(listener.local_addr(), options).unwrap();
     let addr = dialled.local_addr().unwrap();
     let poll = Poll::new().unwrap();
@@ -378,7 +380,9 @@ fn a_peer_that_leaves_during_the_handshake_is_noticed() {
 #[test]
 fn a_dial_nobody_answers_fails() {
     let (_, tls) = identity();
-    let closed = LinkListener::bind(LOOPBACK, TcpOptions::default(), false).unwrap().local_addr();
+    let closed = LinkListener::bind(LOOPBACK, TcpOptions::default(), ListenOptions::default())
+        .unwrap()
+        .local_addr();
     let Ok(socket) = dial(closed, &TcpOptions::default()) else { return };
     let mut end = Transport::dialled(socket, &tls).unwrap();
     let mut watch = Watch::new(&mut [&mut end]);

@@ -17,8 +17,8 @@ fn port(addr: SocketAddr) -> UdpPort {
     UdpPort::bind(addr, &UdpOptions::default()).expect("loopback port")
 }
 
-fn coalescing_port() -> UdpPort {
-    UdpPort::bind(V4, &UdpOptions { coalesce: true, ..UdpOptions::default() }).expect("port")
+fn coalescing_port(addr: SocketAddr) -> UdpPort {
+    UdpPort::bind(addr, &UdpOptions { coalesce: true, ..UdpOptions::default() }).expect("port")
 }
 
 /// Receives exactly `count` datagrams, waiting for readiness in between.
@@ -127,7 +127,12 @@ fn runs_of_one_length_leave_as_segmented_sends() {
 
 #[test]
 fn runs_are_received_coalesced_and_come_apart_again() {
-    let (a, mut b) = (port(V4), coalescing_port());
+    come_apart_again(V4);
+    come_apart_again(V6);
+}
+
+fn come_apart_again(addr: SocketAddr) {
+    let (a, mut b) = (port(addr), coalescing_port(addr));
     if !a.segments() || !b.coalesces() {
         eprintln!("SKIPPED: this kernel has no UDP_GRO or UDP_SEGMENT");
         return;

@@ -25,7 +25,7 @@ pub mod udp;
 pub use addr::canonical;
 pub use batch::{SendBatch, SendCounters};
 pub use slab::{RecvBuffers, RecvCounters, SLOT_BYTES};
-pub use tcp::{Accepted, LinkListener, TcpOptions};
+pub use tcp::{Accepted, LinkListener, ListenOptions, TcpOptions};
 pub use tls::{ChannelBinding, LinkTls, PeerKey};
 pub use transport::{HandshakeState, PeerProof, ReadOutcome, Transport};
 pub use udp::{UdpOptions, UdpPort};
