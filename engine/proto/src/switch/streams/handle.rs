@@ -280,7 +280,7 @@ impl Streams {
         let window = self.congestion.window();
         let Some(stream) = self.table.get_mut(slot).filter(|s| s.write_waits) else { return };
         let held = stream.send.held();
-        let most = super::send_room(&self.limits, &self.send_pool, window, held);
+        let most = super::send_room(&self.limits, &self.send_pool, window);
         // Not for every few bytes: a quarter of the buffer is worth a wake-up.
         if most.saturating_sub(held) >= most / 4 {
             stream.write_waits = false;

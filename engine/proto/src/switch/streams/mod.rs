@@ -207,7 +207,7 @@ impl Streams {
             return Err(WriteError::Unknown);
         };
         let held = stream.send.held();
-        let most = send_room(&self.limits, &self.send_pool, window, held);
+        let most = send_room(&self.limits, &self.send_pool, window);
         let taken = stream.send.write(data, most);
         self.send_pool.moved(held, stream.send.held());
         if matches!(taken, Ok(1..)) {
@@ -446,11 +446,11 @@ impl Streams {
     }
 }
 
-/// How many bytes a stream may hold for sending that holds `held` now: twice what the window lets
-/// out, so that the next window's worth is there when this one is acknowledged.
-fn send_room(limits: &StreamLimits, pool: &Pool, window: u64, held: u64) -> u64 {
+/// How many bytes a stream may hold for sending: twice what the window lets out, so that the next
+/// window's worth is there when this one is acknowledged.
+fn send_room(limits: &StreamLimits, pool: &Pool, window: u64) -> u64 {
     let wanted = window.saturating_mul(2).max(limits.send_buffer).min(limits.send_buffer_max);
-    wanted.min(pool.most(held))
+    wanted.min(pool.most())
 }
 
 /// Takes the next untold event of `stream`.

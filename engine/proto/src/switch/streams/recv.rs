@@ -76,6 +76,7 @@ pub(super) enum Refusal {
 impl RecvHalf {
     /// A half whose peer may send `granted` bytes already.
     pub(super) fn new(limits: &StreamLimits, granted: u64) -> Self {
+        let window = limits.window.max(INITIAL_CREDIT);
         Self {
             state: State::Open,
             next: 0,
@@ -87,8 +88,8 @@ impl RecvHalf {
             beyond: RangeSet::default(),
             touched: 0,
             granted,
-            window: limits.window.max(INITIAL_CREDIT),
-            grows_at: 0,
+            window,
+            grows_at: window,
         }
     }
 
@@ -111,11 +112,11 @@ impl RecvHalf {
         if offset > self.next && len > 0 && room == 0 {
             return Err(Refusal::TooManyPieces);
         }
+        let before = self.acknowledged();
         if fin && self.state == State::Open {
             self.state = State::Sized(end);
         }
         self.highest = self.highest.max(end);
-        let before = self.acknowledged();
         let had_gap = !self.beyond.is_empty();
         let fresh = if offset <= self.next {
             self.in_order(offset, payload, sparse)
@@ -275,7 +276,7 @@ impl RecvHalf {
 
     /// How far credit could go now, given what the line's pool leaves.
     fn could_grant(&self, pool: &Pool) -> u64 {
-        let window = self.window.min(pool.most(self.outstanding()));
+        let window = self.window.min(pool.most());
         self.granted.max(self.read.saturating_add(window))
     }
 

@@ -196,10 +196,10 @@ impl Stream {
         self.notice.is_none() && self.send.is_over() && self.recv.is_over()
     }
 
-    /// The peer still owes an answer to something.
+    /// Something was sent that the peer has not answered.
     pub(super) fn expects_answer(&self) -> bool {
         !self.is_leaving()
-            && (self.send.flight.is_flying()
+            && (!self.send.flight.is_empty()
                 || self.opening == Opening::Sent
                 || self.send.waits_for_credit())
     }
@@ -239,9 +239,13 @@ impl Stream {
         }
     }
 
-    /// When to probe, if the peer owes an answer.
+    /// When to probe, if the peer owes an answer. What is known to be lost waits for the
+    /// window, not for the peer.
     pub(super) fn probe_at(&self, rtt: &Rtt, limits: &StreamLimits) -> Option<Instant> {
         let silence = self.silence.as_ref()?;
+        if !self.send.flight.is_empty() && !self.send.flight.is_flying() {
+            return None;
+        }
         Some(silence.last + backed_off(rtt, limits, silence.backoff))
     }
 
