@@ -158,9 +158,10 @@ fn s24_there_are_only_so_many_streams() {
     // The peer opens one too, in ignorance: it is refused, and says so.
     let other = p.open(1);
     p.run_for(200 * MS);
-    let refused = p.events.iter().flatten().any(|e| {
-        matches!(e, StreamEvent::Reset { id, code: Code::TOO_MANY, .. } if *id == other)
-    });
+    let refused =
+        p.events.iter().flatten().any(
+            |e| matches!(e, StreamEvent::Reset { id, code: Code::TOO_MANY, .. } if *id == other),
+        );
     assert!(refused, "{:?}", p.events);
     for id in ids {
         p.send(0, id, 10, true);

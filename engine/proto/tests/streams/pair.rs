@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{Chance, DropReason, Drops, Instant, Priority};
 use trunkline_proto::switch::streams::{
-    Open, ReadState, Side, StreamEvent, StreamId, StreamLimits, Streams,
+    Open, ReadState, Side, StreamEvent, StreamId, StreamLimits, Streams, WriteError,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -73,6 +73,8 @@ pub(crate) struct Todo {
     pub(crate) at: u64,
     pub(crate) upto: u64,
     pub(crate) finish: bool,
+    /// A write was refused and nothing else was said since.
+    pub(crate) blocked: bool,
 }
 
 /// The byte at `offset` of what end `from` writes to `id`.
@@ -89,7 +91,12 @@ impl Pair {
         Self::with_limits(seed, max_packet, net, StreamLimits::default())
     }
 
-    pub(crate) fn with_limits(seed: u64, max_packet: usize, net: Net, limits: StreamLimits) -> Self {
+    pub(crate) fn with_limits(
+        seed: u64,
+        max_packet: usize,
+        net: Net,
+        limits: StreamLimits,
+    ) -> Self {
         // Not at the beginning of time, and close to where stamps wrap.
         let now = Instant::from_micros(u64::from(u32::MAX) * 3 - 2_000_000);
         Self {
@@ -121,7 +128,8 @@ impl Pair {
 
     /// `end` shall write the pattern of `id` up to `bytes`.
     pub(crate) fn send(&mut self, end: usize, id: StreamId, bytes: u64, finish: bool) {
-        self.todo[end].entry(id).or_insert(Todo { at: 0, upto: 0, finish }).upto = bytes;
+        self.todo[end].entry(id).or_insert(Todo { at: 0, upto: 0, finish, blocked: false }).upto =
+            bytes;
         self.todo[end].get_mut(&id).unwrap().finish = finish;
     }
 
@@ -194,7 +202,12 @@ impl Pair {
                 }
                 match event {
                     StreamEvent::Readable(_) => {}
-                    StreamEvent::Writable(_) => self.writable[end] += 1,
+                    StreamEvent::Writable(id) => {
+                        self.writable[end] += 1;
+                        if let Some(todo) = self.todo[end].get_mut(&id) {
+                            todo.blocked = false;
+                        }
+                    }
                     _ => self.events[end].push(event),
                 }
             }
@@ -228,11 +241,12 @@ impl Pair {
         let ids: Vec<StreamId> = self.todo[end].keys().copied().collect();
         for id in ids {
             let todo = self.todo[end].get_mut(&id).unwrap();
-            while todo.at < todo.upto {
+            while todo.at < todo.upto && !todo.blocked {
                 let len = (todo.upto - todo.at).min(32_768) as usize;
                 let mut data = pattern(end, id, todo.at, len);
                 match self.ends[end].write(id, &mut data) {
                     Ok(n) => todo.at += n as u64,
+                    Err(WriteError::Blocked) => todo.blocked = true,
                     Err(_) => break,
                 }
             }

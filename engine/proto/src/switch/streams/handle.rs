@@ -59,15 +59,15 @@ impl Streams {
         let room = line_room.min(self.limits.fragments.saturating_sub(stream.recv.fragments()));
         let sparse = payload.len().saturating_mul(4) < self.max_packet;
         let (held, pieces) = (stream.recv.outstanding(), stream.recv.fragments());
-        let h = &data.header;
-        let arrival = match stream.recv.accept(h.offset, payload, h.fin, sparse, room) {
+        let (h, most) = (&data.header, self.limits.window_max);
+        let arrival = match stream.recv.accept(h.offset, payload, h.fin, sparse, room, most) {
             Ok(arrival) => arrival,
             Err(Refusal::TooManyPieces) => return Err(DropReason::QueueFull),
             Err(Refusal::LimitBroken) => return Err(self.break_off(now, slot)),
         };
         self.counts.bytes_received += arrival.fresh;
         if h.short {
-            stream.recv.held_back(&self.limits);
+            stream.recv.held_back();
         }
         self.receive_pool.moved(held, stream.recv.outstanding());
         self.fragments = (self.fragments + stream.recv.fragments()).saturating_sub(pieces);
