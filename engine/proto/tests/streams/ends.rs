@@ -191,3 +191,19 @@ fn s24_the_end_is_seen_even_without_a_byte() {
     p.run(LONG, |p| p.got(1, id).ended);
     assert_eq!(p.ends[1].read(id, 1), Ok(ReadState::End));
 }
+
+#[test]
+fn s24_a_stream_may_be_for_writing_only_from_the_start() {
+    for loss in [0, 200_000] {
+        let mut p = Pair::new(41, 1_150, Net { loss, jitter: 10 * MS, ..Net::default() });
+        let id = p.open(0);
+        p.ends[0].stop(p.now, id, Code::CANCELLED).unwrap();
+        p.send(0, id, 50_000, true);
+        p.send(1, id, 50_000, true);
+        let stopped = StreamEvent::Stopped { id, code: Code::CANCELLED };
+        p.run(LONG, |p| p.got(1, id).ended && p.events[1].contains(&stopped));
+        p.todo[1].clear();
+        p.run(LONG, Pair::both_idle);
+        assert_eq!(p.got(1, id), Got { bytes: 50_000, ended: true });
+    }
+}

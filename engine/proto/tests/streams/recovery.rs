@@ -147,3 +147,18 @@ fn s23_packets_late_by_little_are_not_taken_for_lost_for_long() {
     let resent = s.bytes_resent * 100 / s.bytes_sent;
     assert!(resent <= 3, "{resent} % sent twice: {s:?}");
 }
+
+#[test]
+fn s23_a_writer_that_trickles_is_probed_for_as_well() {
+    let (mut p, id) = warmed(Net::default());
+    // Each packet alone, every 30 ms, and the path drops all for a while.
+    p.cut[0] = true;
+    for i in 1..=20 {
+        p.send(0, id, 50_000 + i * 10, false);
+        p.run_for(30 * MS);
+    }
+    assert!(p.ends[0].stats().probes >= 2, "{p:?}");
+    p.cut[0] = false;
+    let took = p.run(LONG, |p| p.got(1, id).bytes == 50_200);
+    assert!(took < 1_000 * MS, "{took:?}");
+}

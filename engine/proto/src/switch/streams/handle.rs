@@ -183,6 +183,9 @@ impl Streams {
         let progress = stream.send.set_credit(ack.credit) | gain.any;
         let first = stream.opening == Opening::Sent;
         stream.note_heard(now, progress);
+        if first && stream.notice.is_some() {
+            self.queues.want_control(stream, slot, Flags::NOTICE);
+        }
         let losses = stream.send.flight.find_lost(now, window);
         stream.loss_at = losses.next_at;
         if losses.packets > 0 {
@@ -330,6 +333,8 @@ impl Streams {
         let own = id & 1 == self.own;
         match self.memory_of(id).past(number) {
             Past::New if own => return Err(DropReason::LimitBroken),
+            // It overtook the opening; it will be repeated.
+            Past::New if !reset.sending => return Err(DropReason::UnknownStream),
             // Its opening may still come, late; it must not open anything then.
             Past::New => self.theirs.reset(number),
             Past::Reset => {}

@@ -12,7 +12,7 @@ pub const INITIAL_CREDIT: u64 = 16 * 1024;
 /// At the very most one line pins, with the defaults: received 16 MiB + 1,024 × 16 KiB = 32 MiB
 /// of window, times four for the buffers behind it (a payload that fills less than a quarter of
 /// the largest packet is copied out), sent 16 MiB + 1,024 × 16 KiB = 32 MiB, and 5 MiB of
-/// bookkeeping. An idle line pins about 1 KiB.
+/// bookkeeping. A line without streams pins 1.6 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Streams at once, whoever opened them. 1,024 × ~0.7 KiB = 0.7 MiB.

@@ -74,7 +74,7 @@ pub(super) struct AckDebt {
 pub(super) struct Silence {
     /// Last ACK, or when the answer became owing.
     pub(super) heard: Instant,
-    /// Last packet sent or progress made; probes count from here.
+    /// First packet on its way, last probe or last progress; probes count from here.
     pub(super) last: Instant,
     /// Probes without progress, which double the wait.
     pub(super) backoff: u32,
@@ -204,9 +204,10 @@ impl Stream {
                 || self.send.waits_for_credit())
     }
 
-    /// A DATA packet goes out.
+    /// A DATA packet is about to go out. What follows others on their way does not put off the
+    /// probe for them: a writer that trickles would never probe.
     pub(super) fn note_sent(&mut self, now: Instant) {
-        if let Some(silence) = &mut self.silence {
+        if let Some(silence) = self.silence.as_mut().filter(|_| !self.send.flight.is_flying()) {
             silence.last = now;
         }
         if self.opening == Opening::Unsent {
