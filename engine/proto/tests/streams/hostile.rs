@@ -402,7 +402,7 @@ fn s23_random_packets_do_no_harm() {
         let len = chance.below(40) as usize;
         let mut bytes: Vec<u8> = (0..len).map(|_| chance.u64() as u8).collect();
         if let [kind, flags, ..] = &mut bytes[..] {
-            *kind = 0x10 | *kind % 3;
+            *kind = 0x10 + *kind % 3;
             *flags &= 7;
         }
         let _ = s.handle_packet(now, bytes.into());

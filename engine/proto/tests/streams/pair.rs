@@ -48,6 +48,8 @@ pub(crate) struct Pair {
     pub(crate) lost: u64,
     /// Packets to be dropped from here on, by the end that sends them.
     pub(crate) cut: [bool; 2],
+    /// Nothing arrives before this: the path stands still and loses nothing.
+    pub(crate) stands_until: Instant,
     /// Everything each end has received, by stream.
     pub(crate) got: [BTreeMap<StreamId, Got>; 2],
     /// What each end still writes, by stream: (left, finish then).
@@ -111,6 +113,7 @@ impl Pair {
             sent: [(0, 0); 2],
             lost: 0,
             cut: [false; 2],
+            stands_until: now,
             got: Default::default(),
             todo: Default::default(),
             events: Default::default(),
@@ -250,10 +253,9 @@ impl Pair {
                     Err(_) => break,
                 }
             }
-            if todo.at == todo.upto && todo.finish {
-                if self.ends[end].finish(id).is_ok() {
-                    self.todo[end].remove(&id);
-                }
+            let written = todo.at == todo.upto && todo.finish;
+            if written && self.ends[end].finish(id).is_ok() {
+                self.todo[end].remove(&id);
             }
         }
     }
@@ -293,6 +295,7 @@ impl Pair {
         for _ in 0..=u32::from(self.chance.per_million(self.net.duplicate)) {
             let jitter = self.chance.below(self.net.jitter.as_micros() as u64 + 1);
             let at = leaves + self.net.delay + Duration::from_micros(jitter);
+            let at = at.max(self.stands_until);
             self.number += 1;
             self.flights.push(Reverse((at, self.number, 1 - end, packet.clone())));
         }

@@ -162,3 +162,24 @@ fn s23_a_writer_that_trickles_is_probed_for_as_well() {
     let took = p.run(LONG, |p| p.got(1, id).bytes == 50_200);
     assert!(took < 1_000 * MS, "{took:?}");
 }
+
+#[test]
+fn s23_a_path_that_stood_still_is_forgiven() {
+    // A mesh route over TCP loses nothing and may stall: late is not lost.
+    let net = Net { delay: 5 * MS, rate: 12_500_000, queue: 1 << 20, ..Net::default() };
+    let mut p = Pair::new(25, 16_200, net);
+    let id = p.open(0);
+    p.send(0, id, 40_000_000, true);
+    p.run(LONG, |p| p.got(1, id).bytes > 5_000_000);
+    let before = p.ends[0].stats().window;
+    p.stands_until = p.now + 700 * MS;
+    p.run_for(800 * MS);
+    let s = p.ends[0].stats();
+    assert!(s.packets_lost_falsely > 0, "{s:?}");
+    assert!(s.window >= before / 2, "{before} before, {s:?}");
+    let took = p.run(LONG, |p| p.got(1, id).ended);
+    // 35 MB at 100 Mbit/s are 2.8 s.
+    assert!(took < Duration::from_millis(4_000), "{took:?}");
+    let s = p.ends[0].stats();
+    assert!(s.bytes_resent < 600_000, "{s:?}");
+}

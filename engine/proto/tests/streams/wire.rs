@@ -112,7 +112,7 @@ proptest! {
         // Most random bytes are no packet; give them a kind and few flags.
         let mut bytes = bytes;
         if let [kind, flags, ..] = &mut bytes[..] {
-            *kind = 0x10 | *kind % 3;
+            *kind = 0x10 + *kind % 3;
             *flags &= 7;
         }
         if let Ok(packet) = StreamPacket::decode(&bytes) {
