@@ -72,7 +72,7 @@ pub struct DataHeader<'a> {
     pub open: Option<OpenInfo<'a>>,
     /// The stream ends after this payload.
     pub fin: bool,
-    /// The sender had more to send and stopped here for want of credit.
+    /// The sender has more, and too little credit for another full packet of it.
     pub short: bool,
 }
 

@@ -59,15 +59,15 @@ impl Streams {
         let room = line_room.min(self.limits.fragments.saturating_sub(stream.recv.fragments()));
         let sparse = payload.len().saturating_mul(4) < self.max_packet;
         let (held, pieces) = (stream.recv.outstanding(), stream.recv.fragments());
-        let h = &data.header;
-        let arrival = match stream.recv.accept(h.offset, payload, h.fin, sparse, room) {
+        let (h, most) = (&data.header, self.limits.window_max);
+        let arrival = match stream.recv.accept(h.offset, payload, h.fin, sparse, room, most) {
             Ok(arrival) => arrival,
             Err(Refusal::TooManyPieces) => return Err(DropReason::QueueFull),
             Err(Refusal::LimitBroken) => return Err(self.break_off(now, slot)),
         };
         self.counts.bytes_received += arrival.fresh;
         if h.short {
-            stream.recv.held_back(&self.limits);
+            stream.recv.held_back();
         }
         self.receive_pool.moved(held, stream.recv.outstanding());
         self.fragments = (self.fragments + stream.recv.fragments()).saturating_sub(pieces);
@@ -183,6 +183,9 @@ impl Streams {
         let progress = stream.send.set_credit(ack.credit) | gain.any;
         let first = stream.opening == Opening::Sent;
         stream.note_heard(now, progress);
+        if first && stream.notice.is_some() {
+            self.queues.want_control(stream, slot, Flags::NOTICE);
+        }
         let losses = stream.send.flight.find_lost(now, window);
         stream.loss_at = losses.next_at;
         if losses.packets > 0 {
@@ -280,7 +283,7 @@ impl Streams {
         let window = self.congestion.window();
         let Some(stream) = self.table.get_mut(slot).filter(|s| s.write_waits) else { return };
         let held = stream.send.held();
-        let most = super::send_room(&self.limits, &self.send_pool, window, held);
+        let most = super::send_room(&self.limits, &self.send_pool, window);
         // Not for every few bytes: a quarter of the buffer is worth a wake-up.
         if most.saturating_sub(held) >= most / 4 {
             stream.write_waits = false;
@@ -330,6 +333,8 @@ impl Streams {
         let own = id & 1 == self.own;
         match self.memory_of(id).past(number) {
             Past::New if own => return Err(DropReason::LimitBroken),
+            // It overtook the opening; it will be repeated.
+            Past::New if !reset.sending => return Err(DropReason::UnknownStream),
             // Its opening may still come, late; it must not open anything then.
             Past::New => self.theirs.reset(number),
             Past::Reset => {}

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! One congestion window and one round trip serve all streams of the line; each stream finds its
-//! own losses, since packets of different priority overtake each other on purpose. After any
+//! own losses, since packets of different priority overtake each other on purpose. A stream lasts
+//! until both directions have ended: whoever only reads must still finish. After any
 //! call that takes `now`, or changes a stream, ask: [`Streams::poll_transmit`] until it yields
 //! nothing, [`Streams::poll_event`] likewise, then [`Streams::deadline`].
 
@@ -51,7 +52,7 @@ use limits::Pool;
 use memory::Memory;
 use queues::{Queues, Table, Wakes};
 use rtt::Rtt;
-use stream::{Flags, Notice, Stream};
+use stream::{Flags, Notice, Opening, Stream};
 
 /// The smallest largest packet there is: the largest header and a little payload.
 pub const MIN_PACKET: usize = DATA_HEADER_MAX + 33;
@@ -207,7 +208,7 @@ impl Streams {
             return Err(WriteError::Unknown);
         };
         let held = stream.send.held();
-        let most = send_room(&self.limits, &self.send_pool, window, held);
+        let most = send_room(&self.limits, &self.send_pool, window);
         let taken = stream.send.write(data, most);
         self.send_pool.moved(held, stream.send.held());
         if matches!(taken, Ok(1..)) {
@@ -249,7 +250,10 @@ impl Streams {
         if !complete {
             stream.notice =
                 Some(Notice { whole: false, code, reason: "".into(), tries: 0, again_at: None });
-            self.queues.want_control(stream, slot, Flags::NOTICE);
+            // The peer must know the stream before it can be told to stop.
+            if matches!(stream.opening, Opening::Theirs | Opening::Heard) {
+                self.queues.want_control(stream, slot, Flags::NOTICE);
+            }
         }
         self.settle(now, slot);
         Ok(())
@@ -446,11 +450,11 @@ impl Streams {
     }
 }
 
-/// How many bytes a stream may hold for sending that holds `held` now: twice what the window lets
-/// out, so that the next window's worth is there when this one is acknowledged.
-fn send_room(limits: &StreamLimits, pool: &Pool, window: u64, held: u64) -> u64 {
+/// How many bytes a stream may hold for sending: twice what the window lets out, so that the next
+/// window's worth is there when this one is acknowledged.
+fn send_room(limits: &StreamLimits, pool: &Pool, window: u64) -> u64 {
     let wanted = window.saturating_mul(2).max(limits.send_buffer).min(limits.send_buffer_max);
-    wanted.min(pool.most(held))
+    wanted.min(pool.most())
 }
 
 /// Takes the next untold event of `stream`.
@@ -470,4 +474,18 @@ fn next_event(stream: &mut Stream) -> Option<StreamEvent> {
     ]
     .into_iter()
     .find_map(|(bit, event)| stream.news.take(bit).then_some(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s24_a_line_and_a_stream_cost_what_the_limits_say() {
+        let line = size_of::<Streams>() + size_of::<Cubic>();
+        let stream = size_of::<Stream>();
+        println!("line {line}, stream {stream}");
+        assert!(line <= 1_792, "{line}");
+        assert!(stream <= 704, "{stream}");
+    }
 }
