@@ -113,7 +113,7 @@ impl Routing {
         Self {
             own: Own::new(me.address(), epoch, name, capabilities, limits, chance.fork()),
             neighbours: Neighbours::new(chance),
-            database: Database::new(limits),
+            database: Database::new(me.address(), limits),
             records: BTreeMap::new(),
             waiting: Waiting::default(),
             schedule: Schedule::new(limits.route_debounce),
@@ -172,6 +172,13 @@ impl Routing {
             self.own.changed(now);
             self.schedule.want(now);
         }
+    }
+
+    /// A link takes no more control frames for now (`true`), or takes them again. What its
+    /// neighbour lacks meanwhile is remembered by origin, not queued: when the link takes frames
+    /// again it gets the latest of each.
+    pub fn hold(&mut self, link: LinkId, held: bool) {
+        self.neighbours.hold(link, held);
     }
 
     /// This node's identity was renewed: same hashname, new record.
@@ -427,6 +434,9 @@ impl Routing {
             return self.waiting.put(until, from, &said.head, body);
         }
         let record = self.verified(now, wall, from, &said)?;
+        if record.hashname() != self.identity.hashname() {
+            return Err(DropReason::Misaddressed);
+        }
         if record.serial() > serial {
             // It comes again with every digest; once says it.
             if self.superseded != Some(record.serial()) {
