@@ -2,7 +2,7 @@
 //! session that seals its packets (docs/protocol-crypto.md).
 //!
 //! From the bottom: [`record`] is what anyone may know of a hashname, [`identity`] is what only
-//! its owner has, [`keyfile`] is how the owner keeps it. [`noise`] puts aws-lc-rs under the
+//! its owner has, [`keyfile`] is how the owner keeps it. `noise` puts aws-lc-rs under the
 //! Noise handshake, [`open`] is that handshake with its three packets, [`cookie`] what is
 //! checked before it costs anything. [`session`] is what it leaves behind, and [`line_id`]
 //! how a packet finds it.
@@ -10,17 +10,24 @@
 //! This room never asks for a clock, stores nothing about addresses and decides no policy:
 //! whether a record, a space or an epoch is welcome is the caller's to say.
 
+pub mod cookie;
 pub mod identity;
 pub mod keyfile;
 pub mod line_id;
+mod noise;
+pub mod open;
 pub mod record;
 pub mod session;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use identity::{Identity, Purpose};
+pub use cookie::{Cookies, Knock};
+pub use identity::{Identity, IdentityError, Purpose};
 pub use keyfile::KeyFileError;
 pub use line_id::LineIds;
+pub use open::{
+    Answered, Capabilities, Established, Heard, Initiation, Opener, PendingOpen, Proven,
+};
 pub use record::{KeyRecord, RecordError, Unverified};
 pub use session::{KeysState, Session, SessionKeys, TAG_LEN};

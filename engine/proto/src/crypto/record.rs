@@ -310,7 +310,7 @@ pub(super) fn hashname_of(modulus: &[u8], space: &Space) -> Hashname {
 
 /// `SubjectPublicKeyInfo` DER of an RSA key with that modulus (top bit set, at least 256 bytes)
 /// and exponent 65537. Every length in it takes the two-byte long form, so it is a template.
-fn spki(modulus: &[u8]) -> Vec<u8> {
+pub(super) fn spki(modulus: &[u8]) -> Vec<u8> {
     /// rsaEncryption with NULL parameters.
     const ALGORITHM: [u8; 15] =
         [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0];

@@ -167,7 +167,7 @@ fn key(bytes: &[u8; 32]) -> Result<LessSafeKey, DropReason> {
 }
 
 /// Four zero bytes, then the counter, as Noise has it for AES-GCM.
-fn nonce(counter: u64) -> Nonce {
+pub(super) fn nonce(counter: u64) -> Nonce {
     let number = u128::from(counter) << 32;
     let mut bytes = [0; 12];
     if let Some(low) = number.to_be_bytes().first_chunk::<12>() {
