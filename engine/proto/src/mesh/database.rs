@@ -107,9 +107,10 @@ pub struct Installed {
     pub links_changed: bool,
 }
 
-/// What every node says about its links. At most `limits.origins` × 4 KiB and some.
+/// What every node says about its links. At most `limits.origins` others × 4 KiB and some.
 #[derive(Debug)]
 pub struct Database {
+    me: Address,
     origins: usize,
     neighbours: usize,
     expiry: Duration,
@@ -121,10 +122,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty one.
+    /// An empty one, for the node `me`, whose own word always finds room.
     #[must_use]
-    pub const fn new(limits: &Limits) -> Self {
+    pub const fn new(me: Address, limits: &Limits) -> Self {
         Self {
+            me,
             origins: limits.origins,
             neighbours: limits.neighbours,
             expiry: limits.announcement_expiry,
@@ -207,7 +209,7 @@ impl Database {
     /// # Errors
     /// `Misaddressed` if the address belongs to another hashname, `StaleAnnouncement` unless it
     /// is newer, `Expired` at the end of its life, `LimitBroken` for too many neighbours,
-    /// `TableFull` for one origin too many.
+    /// `TableFull` for one origin too many (this node is not counted).
     pub fn install(
         &mut self,
         now: Instant,
@@ -236,7 +238,7 @@ impl Database {
         if neighbours.len() > self.neighbours {
             return Err(DropReason::LimitBroken);
         }
-        if held.is_none() && self.len() >= self.origins {
+        if held.is_none() && origin != self.me && self.others() >= self.origins {
             return Err(DropReason::TableFull);
         }
         let links_changed = held.is_none_or(|h| h.neighbours != neighbours);
@@ -288,6 +290,10 @@ impl Database {
         }
         self.next_expiry = self.entries().map(|(_, e)| e.expires).min();
         gone
+    }
+
+    fn others(&self) -> usize {
+        self.len() - usize::from(self.index.contains_key(&self.me))
     }
 
     fn place(&mut self, origin: Address) -> Slot {

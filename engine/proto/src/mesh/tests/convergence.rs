@@ -152,6 +152,25 @@ fn n11_what_weather_loses_the_next_digests_bring() {
 }
 
 #[test]
+fn n11_a_link_that_takes_no_frames_gets_the_latest_when_it_does() {
+    let mut w = World::wired(3, 7, &[(0, 1), (1, 2)]);
+    w.run(30 * SEC);
+    w.nodes[1].routing.hold(LinkId(1), true);
+    let before = w.nodes[1].frames_sent;
+    for cost in 20..60 {
+        w.wires[0].costs[0] = cost;
+        let now = w.now;
+        w.nodes[0].routing.set_cost(now, LinkId(0), Cost::new(cost).unwrap());
+        w.run(SEC);
+    }
+    assert!(w.nodes[1].frames_sent - before <= 2, "digests to the other side only");
+    w.nodes[1].routing.hold(LinkId(1), false);
+    w.run(SEC);
+    assert!(w.nodes[1].frames_sent - before <= 5, "forty words were one");
+    w.assert_converged();
+}
+
+#[test]
 fn n11_two_parts_that_meet_know_each_other_soon() {
     let mut wires = ring(6);
     wires.extend(ring(6).into_iter().map(|(a, b)| (a + 6, b + 6)));
