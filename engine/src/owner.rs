@@ -16,7 +16,9 @@ use trunkline_proto::switch::streams::{Open, StreamStatus};
 use trunkline_proto::wire::package::Code;
 
 use crate::config::HostPort;
-use crate::control::protocol::{Fault, Hop, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes};
+use crate::control::protocol::{
+    Fault, Hop, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
+};
 use crate::control::report::{
     LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport, StreamReport,
     Totals, Traffic, WorkerReport,
@@ -377,7 +379,10 @@ fn stream(hashname: &str, s: &StreamStatus) -> StreamReport {
     }
 }
 
-fn node_report(node: &trunkline_proto::mesh::NodeStatus, routes: Option<&RouteTable>) -> NodeReport {
+fn node_report(
+    node: &trunkline_proto::mesh::NodeStatus,
+    routes: Option<&RouteTable>,
+) -> NodeReport {
     let path = routes.and_then(|r| r.path(&node.hashname.address()));
     let next = path.as_ref().and_then(|p| p.first()).and_then(|n| routes?.hashname(n));
     let name_of = |address| match routes.and_then(|r| r.hashname(&address)) {

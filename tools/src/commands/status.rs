@@ -92,8 +92,8 @@ fn section<T>(
 
 fn links(items: &[LinkReport]) -> Table {
     let mut table = Table::new(&[
-        "name", "node", "address", "over", "state", "cost", "rtt", "sent", "received",
-        "queued", "note",
+        "name", "node", "address", "over", "state", "cost", "rtt", "sent", "received", "queued",
+        "note",
     ]);
     for l in items {
         let retry = l.retry_ms.map(|ms| format!("next attempt in {}", print::span(ms)));
@@ -172,12 +172,7 @@ fn streams(items: &[StreamReport]) -> Table {
 fn proxies(items: &[ProxyReport]) -> Table {
     let mut table = Table::new(&["listen", "node", "target", "accepted"]);
     for p in items {
-        table.row([
-            p.listen.clone(),
-            short(&p.hashname),
-            p.target.clone(),
-            p.accepted.to_string(),
-        ]);
+        table.row([p.listen.clone(), short(&p.hashname), p.target.clone(), p.accepted.to_string()]);
     }
     table
 }

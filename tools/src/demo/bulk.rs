@@ -76,7 +76,8 @@ async fn serve(listener: TcpListener, source: Bytes, length: u64) {
     while let Ok((socket, _)) = listener.accept().await {
         let source = source.clone();
         let answer = move |_: Request<hyper::body::Incoming>| {
-            let frames = chunks(source.clone(), length).map(|c| Ok::<_, Infallible>(Frame::data(c)));
+            let frames =
+                chunks(source.clone(), length).map(|c| Ok::<_, Infallible>(Frame::data(c)));
             let body = StreamBody::new(futures_util::stream::iter(frames));
             let response = Response::builder().header("content-length", length).body(body);
             async move { response }
@@ -126,7 +127,9 @@ fn fetch(address: SocketAddr, progress: bool) -> Result<Fetched, Failure> {
     let length = response.headers().get("content-length");
     let length = length.and_then(|l| l.to_str().ok()).and_then(|l| l.parse().ok()).unwrap_or(0);
     let bar = if progress { ProgressBar::new(length) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("  {bar:40} {bytes}/{total_bytes} {bytes_per_sec}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("  {bar:40} {bytes}/{total_bytes} {bytes_per_sec}")
+    {
         bar.set_style(style);
     }
     let mut body = response.into_body().into_reader();

@@ -32,7 +32,7 @@ const URGENT: u8 = 7;
 ///
 /// # Errors
 /// If something cannot be started, or did not come out as it should.
-pub fn run(mib: u64, json: bool) -> Result<(), Failure> {
+pub(crate) fn run(mib: u64, json: bool) -> Result<(), Failure> {
     let say = |text: &str| {
         if !json {
             eprintln!("  {text}");

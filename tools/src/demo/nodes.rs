@@ -82,8 +82,7 @@ fn make_keys(dir: &Path, names: &[&str; 3]) -> Result<[String; 3], Failure> {
         let mut seed = [0; 32];
         aws_lc_rs::rand::fill(&mut seed).map_err(|_| Failure::Other("no random numbers".into()))?;
         let mut chance = Chance::from_seed(seed);
-        let identity =
-            Identity::generate(&space, Identity::DEFAULT_BITS, &mut chance, now, LIFE);
+        let identity = Identity::generate(&space, Identity::DEFAULT_BITS, &mut chance, now, LIFE);
         let identity = identity.map_err(|e| Failure::Other(e.to_string()))?;
         keyfile::write_new(&dir.join(format!("{name}.keys")), &identity)?;
         Ok(identity.hashname().to_string())
@@ -158,11 +157,7 @@ impl Node {
     /// A local port of this node that leads to `target` behind `to`.
     pub(super) fn proxy(&self, to: &Self, target: SocketAddr) -> Result<Proxy, Failure> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let ask = ProxyAsk {
-            hashname: to.hashname.clone(),
-            target: target.to_string(),
-            listen,
-        };
+        let ask = ProxyAsk { hashname: to.hashname.clone(), target: target.to_string(), listen };
         Proxy::open(self.connect()?, ask)
     }
 

@@ -120,7 +120,10 @@ fn seen(relay: &StatusReport, a: &str, b: &str) -> Result<(), Failure> {
     let lines = relay.lines.iter().filter(|l| l.hashname == a || l.hashname == b).count();
     let f = relay.totals.forwarded;
     let mut table = Table::new(&[]);
-    table.pair("sees", format!("{} packages, {}, between two addresses", f.packets, print::size(f.bytes)));
+    table.pair(
+        "sees",
+        format!("{} packages, {}, between two addresses", f.packets, print::size(f.bytes)),
+    );
     table.pair("sees", "their sizes, priorities and hop counts");
     table.pair("has", format!("{lines} lines with A or B: no key to anything inside"));
     print::line("\nWhat R can and cannot see")?;
