@@ -1,5 +1,5 @@
 //! Opening a line: the three bodies of `open` packets and both ends of the handshake
-//! (docs/protocol-crypto.md §4).
+//! (PROTOCOL §4.1).
 //!
 //! ```text
 //! initiation: 1 | sender's line id 16 | Noise message 1 | mac1 16 | mac2 16

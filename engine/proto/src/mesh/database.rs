@@ -1,5 +1,5 @@
 //! The link-state database: what every node says about its links, and which of its words is the
-//! latest (N11; PROTOCOL mesh §3).
+//! latest (N11; PROTOCOL §7).
 //!
 //! Owns the announcements held, their order, age and number. It takes only announcements that
 //! somebody has verified ([`super::routing`] does): here everything is true, and the question is

@@ -5,7 +5,7 @@
 //! allocated for. Frames for this node go to the partition they concern. What can't go on is
 //! counted and, unless it is itself a return, told to its sender.
 //!
-//! Never opens a payload; holds no state but the routes and counters. PROTOCOL §6.3.
+//! Never opens a payload; holds no state but the routes and counters. PROTOCOL §6.3.3.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Announcements and digests: what link-state databases tell each other (PROTOCOL mesh §3, §4).
+//! Announcements and digests: what link-state databases tell each other (PROTOCOL §7.1, §7.5).
 //!
 //! Owns the two byte formats. Judges form only: that lengths fit, neighbours ascend, costs are
 //! not 0. Whether a signature holds, and which of two announcements counts, is

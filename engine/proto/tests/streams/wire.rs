@@ -203,7 +203,7 @@ fn s24_reasons_are_cut_at_a_character() {
 
 /// The vectors of the protocol text: name and bytes.
 fn vectors() -> Vec<(String, Vec<u8>)> {
-    include_str!("../../../../docs/protocol-streams.md")
+    include_str!("../../../../docs/PROTOCOL.md")
         .lines()
         .filter_map(|l| l.strip_prefix("vector "))
         .map(|l| {

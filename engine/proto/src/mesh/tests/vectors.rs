@@ -1,4 +1,4 @@
-//! The vectors of docs/protocol-mesh.md are what the code writes and reads.
+//! The vectors of docs/PROTOCOL.md are what the code writes and reads.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -12,7 +12,7 @@ use crate::wire::link::{
     Capabilities, Cost, Goodbye, HEADER_LEN, Hello, LinkKind, NodeName, Stamp, Transcript,
 };
 
-const DOC: &str = include_str!("../../../../../docs/protocol-mesh.md");
+const DOC: &str = include_str!("../../../../../docs/PROTOCOL.md");
 const RECORD: [u8; 4] = [0xaa, 0xbb, 0xcc, 0xdd];
 
 /// The bytes of the block with that name.

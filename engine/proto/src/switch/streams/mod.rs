@@ -1,4 +1,5 @@
-//! The streams of one line (PROTOCOL, streams): bytes in order, exactly once, while the line lives.
+//! The streams of one line: bytes in order, exactly once, while the line lives (PROTOCOL §5.5 to
+//! §5.13).
 //!
 //! [`Streams`] is a state machine. The line above it seals what [`Streams::poll_transmit`] writes,
 //! hands decrypted packets to [`Streams::handle_packet`], and says what time it is. Packets may be
