@@ -20,7 +20,7 @@ use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
 
 use crate::handle::Handle;
-use crate::net::{LinkListener, LinkTls, TcpOptions, UdpOptions, UdpPort};
+use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
 use crate::runtime::tunnels::Tunnels;
@@ -291,7 +291,8 @@ impl Sockets {
             let mut what = *what;
             for list in &mut listeners {
                 let name = || format!("{} ({})", what.address, what.transport);
-                let listener = LinkListener::bind(what.address, TcpOptions::default(), reuse_port)
+                let options = ListenOptions { reuse_port, ..ListenOptions::default() };
+                let listener = LinkListener::bind(what.address, TcpOptions::default(), options)
                     .map_err(|source| StartError::Listen { what: name(), source })?;
                 what.address = listener.local_addr();
                 list.push((listener, what));
