@@ -543,7 +543,7 @@ impl Switch {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
         let most = line.path.max_packet(&limits);
-        let pings = contact.questions.to_send(now);
+        let pings = contact.questions.take_unsent(now);
         let messages = core::mem::take(&mut contact.questions.waiting);
         for p in pings {
             let length = p.length.clamp(9, most);
