@@ -30,11 +30,9 @@ const READS: usize = 4;
 /// Most pieces in one write.
 const PIECES: usize = 64;
 /// Least and most bytes the kernel may hold unsent for one link.
-const UNSENT: (u32, u32) = (8 << 10, 1 << 20);
+const UNSENT: (u32, u32) = (4 << 10, 1 << 20);
 /// What it may hold before anything was measured.
 const UNSENT_FIRST: u32 = 32 << 10;
-/// Least bytes offered in one write: a whole frame of the largest size.
-const OFFER: usize = 16 << 10;
 
 /// One link's reading half.
 struct Reader {
@@ -247,8 +245,10 @@ impl Reader {
     ) -> io::Result<ReadOutcome> {
         let buffer = pool.spare(self.partial.len() + READ);
         buffer.extend_from_slice(&self.partial);
-        let outcome = self.transport.read(buffer)?;
+        let outcome = self.transport.read(buffer);
+        // Before anything else: what is left in the pool would begin the next link's bytes.
         let mut bytes = buffer.split();
+        let outcome = outcome?;
         if let ReadOutcome::Bytes(_) = outcome {
             self.partial.clear();
             shard.received(now, wall, link, &mut bytes);
@@ -346,7 +346,7 @@ impl WriteHalf {
                 return self.flush();
             }
             let mut slices = [IoSlice::new(&[]); PIECES];
-            let used = outgoing.gather(OFFER.max(self.limit as usize), &mut slices);
+            let used = outgoing.gather(self.limit as usize, &mut slices);
             let slices = slices.get(..used).unwrap_or_default();
             match self.transport.write(slices) {
                 Ok(taken) => {
@@ -375,7 +375,7 @@ impl WriteHalf {
     }
 
     /// Late choice needs the kernel to hold little, a fast link needs it to hold enough: about
-    /// a millisecond of what the link drains, as measured while it is the bottleneck.
+    /// half a millisecond of what the link drains, as measured while it is the bottleneck.
     fn judge(&mut self, now: Instant) {
         let elapsed = now.since(self.since);
         if elapsed < Duration::from_millis(20) {
@@ -383,7 +383,7 @@ impl WriteHalf {
         }
         let per_ms =
             self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
-        let wanted = u32::try_from(per_ms).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
+        let wanted = u32::try_from(per_ms / 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
         self.taken = 0;
         self.since = now;
         if wanted > self.limit / 2 * 3 || wanted < self.limit / 3 * 2 {
