@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
 
 use crate::handle::Handle;
-use crate::net::{LinkListener, LinkTls, TcpOptions, UdpOptions, UdpPort};
+use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
 use crate::runtime::tunnels::Tunnels;
@@ -63,6 +63,8 @@ pub enum StartError {
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     tokens: AtomicU64,
+    /// The node ends, whatever else is in the mailboxes.
+    pub(crate) stopping: AtomicBool,
     waiting: Mutex<HashMap<Token, Reply<Answer>>>,
     inbox: Reply<Message>,
     /// Messages the application did not take in time.
@@ -162,7 +164,9 @@ impl Engine {
         let (inbox, messages) = bounded(INBOX);
         let shared = Arc::new(Shared {
             limits: setup.limits.clone(),
-            tokens: AtomicU64::new(1),
+            // Others see these numbers; nobody is to guess the next ones from afar.
+            tokens: AtomicU64::new(chance.u64()),
+            stopping: AtomicBool::new(false),
             waiting: Mutex::new(HashMap::new()),
             inbox,
             overflowed: AtomicU64::new(0),
@@ -231,6 +235,7 @@ impl Engine {
         self.handle.command_all(|| Command::Drain);
         // Goodbyes cross between seats and into sockets; nobody answers them.
         std::thread::park_timeout(if self.handle.plan().seats() > 1 { DRAIN } else { DRAIN / 4 });
+        self.handle.end();
         self.handle.command_all(|| Command::Stop);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -291,7 +296,8 @@ impl Sockets {
             let mut what = *what;
             for list in &mut listeners {
                 let name = || format!("{} ({})", what.address, what.transport);
-                let listener = LinkListener::bind(what.address, TcpOptions::default(), reuse_port)
+                let options = ListenOptions { reuse_port, ..ListenOptions::default() };
+                let listener = LinkListener::bind(what.address, TcpOptions::default(), options)
                     .map_err(|source| StartError::Listen { what: name(), source })?;
                 what.address = listener.local_addr();
                 list.push((listener, what));
@@ -380,6 +386,11 @@ fn introduce(shard: &mut Shard, setup: &Setup, partition: Option<usize>) {
 }
 
 impl Handle {
+    /// Lets every worker end at its next round.
+    fn end(&self) {
+        self.shared().stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Sends a command to every worker.
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
         for worker in self.workers() {

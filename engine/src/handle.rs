@@ -106,6 +106,10 @@ impl Handle {
         &self.workers
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(crate) const fn plan(&self) -> &Plan {
         &self.plan
     }

@@ -19,6 +19,11 @@ type Outcome = Result<(), LabError>;
 const SERVER: u16 = 8_080;
 const PROXY: u16 = 9_090;
 
+/// The byte at a place of everything that is sent here.
+fn pattern(at: usize) -> u8 {
+    ((at * 31) >> 7) as u8
+}
+
 /// A — relay — B, each in a host of its own, and the links between them.
 struct Chain {
     hosts: [Host; 3],
@@ -59,7 +64,7 @@ fn near(lab: &mut Lab, a: &Host, b: &Host) -> Result<Link, LabError> {
 fn fetch(chain: &Chain, bytes: usize) -> Outcome {
     let [host_a, _, host_b] = &chain.hosts;
     let [a, _, b] = &chain.nodes;
-    let content: Vec<u8> = (0..bytes).map(|i| (i * 31 >> 7) as u8).collect();
+    let content: Vec<u8> = (0..bytes).map(|i| pattern(i)).collect();
     std::fs::write(chain.files.dir().join("file"), &content).expect("a file");
     let mut server = host_b.command("python3");
     server.args(["-m", "http.server", &SERVER.to_string(), "--bind", "127.0.0.1", "--directory"]);
@@ -165,6 +170,7 @@ fn flow(ring: &mut Ring, harm: impl FnOnce(&mut Ring)) -> Result<Duration, LabEr
     const TOTAL: usize = 60_000_000;
     let listener = ring.hosts[2].inside(|| std::net::TcpListener::bind(("127.0.0.1", SERVER)))?;
     let listener = listener.expect("a port");
+    #[expect(clippy::disallowed_methods, reason = "the test's own server")]
     let server = std::thread::spawn(move || {
         let (mut socket, _) = listener.accept().expect("a connection");
         socket.set_read_timeout(Some(Duration::from_secs(25))).expect("a time-out");
@@ -180,7 +186,7 @@ fn flow(ring: &mut Ring, harm: impl FnOnce(&mut Ring)) -> Result<Duration, LabEr
             longest = longest.max(now.since(last));
             last = now;
             for byte in &buffer[..n] {
-                assert_eq!(*byte, (at * 31 >> 7) as u8, "a wrong byte at {at}");
+                assert_eq!(*byte, pattern(at), "a wrong byte at {at}");
                 at += 1;
             }
         }
@@ -190,7 +196,7 @@ fn flow(ring: &mut Ring, harm: impl FnOnce(&mut Ring)) -> Result<Duration, LabEr
     let mut socket = ring.hosts[0]
         .inside(|| std::net::TcpStream::connect(("127.0.0.1", PROXY)))?
         .expect("a connection");
-    let bytes: Vec<u8> = (0..TOTAL).map(|i| (i * 31 >> 7) as u8).collect();
+    let bytes: Vec<u8> = (0..TOTAL).map(|i| pattern(i)).collect();
     let mut harm = Some(harm);
     for (i, piece) in bytes.chunks(TOTAL / 60).enumerate() {
         socket.write_all(piece).expect("written");

@@ -30,7 +30,9 @@ const READS: usize = 4;
 /// Most pieces in one write.
 const PIECES: usize = 64;
 /// Least and most bytes the kernel may hold unsent for one link.
-const UNSENT: (u32, u32) = (16 << 10, 1 << 20);
+const UNSENT: (u32, u32) = (4 << 10, 1 << 20);
+/// What it may hold before anything was measured.
+const UNSENT_FIRST: u32 = 32 << 10;
 
 /// One link's reading half.
 struct Reader {
@@ -204,7 +206,7 @@ impl Readers {
                 Ok(HandshakeState::Done { peer }) => {
                     reader.handshake = None;
                     let transport = proof(peer);
-                    let (side, cost) = (reader.side.clone(), reader.cost);
+                    let (side, cost) = (reader.side, reader.cost);
                     opened = Some(reader.transport.try_clone().map_err(|e| e.to_string())?);
                     shard.handle(now, wall, Input::LinkOpened { link, side, transport, cost });
                 }
@@ -243,8 +245,10 @@ impl Reader {
     ) -> io::Result<ReadOutcome> {
         let buffer = pool.spare(self.partial.len() + READ);
         buffer.extend_from_slice(&self.partial);
-        let outcome = self.transport.read(buffer)?;
+        let outcome = self.transport.read(buffer);
+        // Before anything else: what is left in the pool would begin the next link's bytes.
         let mut bytes = buffer.split();
+        let outcome = outcome?;
         if let ReadOutcome::Bytes(_) = outcome {
             self.partial.clear();
             shard.received(now, wall, link, &mut bytes);
@@ -275,7 +279,7 @@ impl Writers {
         mut transport: Transport,
     ) -> io::Result<()> {
         registry.register(&mut transport, token, Interest::WRITABLE)?;
-        let limit = 64 << 10;
+        let limit = UNSENT_FIRST;
         let _ = tcp::set_unsent_limit(transport.socket(), limit);
         let half = WriteHalf { transport, token, blocked: false, limit, taken: 0, since: now };
         self.links.insert(link, half);
@@ -371,7 +375,7 @@ impl WriteHalf {
     }
 
     /// Late choice needs the kernel to hold little, a fast link needs it to hold enough: about
-    /// two milliseconds of what the link drains, as measured while it is the bottleneck.
+    /// half a millisecond of what the link drains, as measured while it is the bottleneck.
     fn judge(&mut self, now: Instant) {
         let elapsed = now.since(self.since);
         if elapsed < Duration::from_millis(20) {
@@ -379,11 +383,11 @@ impl WriteHalf {
         }
         let per_ms =
             self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
-        let wanted = u32::try_from(per_ms * 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
+        let wanted = u32::try_from(per_ms / 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
         self.taken = 0;
         self.since = now;
-        if wanted > self.limit.saturating_mul(2) || wanted < self.limit / 2 {
-            self.limit = wanted.next_power_of_two().min(UNSENT.1);
+        if wanted > self.limit / 2 * 3 || wanted < self.limit / 3 * 2 {
+            self.limit = wanted;
             let _ = tcp::set_unsent_limit(self.transport.socket(), self.limit);
         }
     }

@@ -162,7 +162,19 @@ impl Tunnels {
         };
         let mut fresh = Vec::new();
         // Errors of single connections, and of a lack of descriptors, leave the listener as it is.
-        while let Ok((socket, _)) = proxy.listener.accept() {
+        loop {
+            let socket = match proxy.listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(_) => break,
+            };
             if self.tunnels.len() + fresh.len() >= MOST {
                 continue;
             }

@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam::channel::Sender as Reply;
@@ -50,6 +51,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const LETTERS: usize = 1_024;
 /// Datagrams received before others get their turn.
 const DATAGRAMS: usize = 256;
+/// Connections accepted before others get their turn.
+const ACCEPTS: usize = 64;
 /// Posts that could not be delivered and must not be lost, kept per worker.
 const KEPT: usize = 16_384;
 /// First and longest wait before a lost link is dialled again.
@@ -67,6 +70,29 @@ pub(crate) enum Letter {
     Abandon(LinkId),
     /// The application or the owner wants something.
     Command(Command),
+}
+
+impl Letter {
+    /// Whether this may be lost when a mailbox is full, as data may be anywhere on its way.
+    const fn is_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Post(
+                _,
+                Post::Datagram { .. }
+                    | Post::Package(_)
+                    | Post::Transit { .. }
+                    | Post::Originate(_)
+                    | Post::Refused { .. }
+                    | Post::SendDatagram { .. }
+                    | Post::Announcement { .. }
+                    | Post::Digest { .. }
+                    | Post::Stream { .. }
+                    | Post::Seal { .. }
+                    | Post::Enqueue { lane: trunkline_proto::base::Lane::Data(_), .. }
+            )
+        )
+    }
 }
 
 /// What the application or the owner wants of one worker.
@@ -166,6 +192,8 @@ struct Udp {
     port: Arc<UdpPort>,
     batch: SendBatch,
     blocked: bool,
+    /// There may be more to receive.
+    unread: bool,
 }
 
 /// One worker.
@@ -182,7 +210,7 @@ pub(crate) struct Worker {
     mail: Receiver<Letter>,
     others: Vec<Sender<Letter>>,
     /// Letters that found a mailbox full and must not be lost, by seat.
-    kept: Vec<VecDeque<Letter>>,
+    kept: Vec<VecDeque<(Lane, Letter)>>,
     drops: Drops,
     udp: Vec<Udp>,
     received: RecvBuffers,
@@ -289,20 +317,23 @@ impl Worker {
             let interest = Interest::READABLE | Interest::WRITABLE;
             port.register_shared(self.poll.registry(), token, interest)?;
         }
-        self.udp.push(Udp { port, batch: SendBatch::new(4_096), blocked: false });
+        self.udp.push(Udp { port, batch: SendBatch::new(256), blocked: false, unread: false });
         Ok(())
     }
 
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1_024);
-        while !self.stopping {
+        while !self.stopping && !self.shared.stopping.load(Ordering::Relaxed) {
             self.sleep(&mut events);
             self.rounds += 1;
             let now = self.clock.now();
             self.read_mail(now);
             for event in &events {
                 self.socket_ready(now, event);
+            }
+            for index in 0..self.udp.len() {
+                self.read_datagrams(now, index);
             }
             for link in self.readers.take_unread() {
                 self.link_ready(now, link);
@@ -316,6 +347,7 @@ impl Worker {
 
     fn sleep(&mut self, events: &mut Events) {
         let more = self.readers.has_unread()
+            || self.udp.iter().any(|u| u.unread)
             || self.writers.is_busy()
             || self.kept.iter().any(|k| !k.is_empty())
             || !self.mail.prepare_sleep();
@@ -384,7 +416,7 @@ impl Worker {
         let token = event.token();
         let Some(&source) = self.sources.get(token.0) else { return };
         match source {
-            Source::Udp(index) => self.udp_ready(now, index, event),
+            Source::Udp(index) => self.udp_ready(index, event),
             Source::Listener(index) => self.accept(now, index),
             Source::Reader => {
                 if let Some(link) = self.readers.link(token) {
@@ -409,28 +441,29 @@ impl Worker {
         }
     }
 
-    fn udp_ready(&mut self, now: Instant, index: usize, event: &mio::event::Event) {
+    fn udp_ready(&mut self, index: usize, event: &mio::event::Event) {
+        let Some(udp) = self.udp.get_mut(index) else { return };
+        udp.blocked &= !event.is_writable();
+        udp.unread |= event.is_readable();
+    }
+
+    /// One batch a round: who floods a socket does not keep the others from theirs.
+    fn read_datagrams(&mut self, now: Instant, index: usize) {
         let wall = Clock::wall();
         let Self { udp, received, shard, .. } = self;
-        let Some(udp) = udp.get_mut(index) else { return };
-        if event.is_writable() {
-            udp.blocked = false;
-        }
-        while event.is_readable() {
-            let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, bytes });
-            match udp.port.recv(received, DATAGRAMS, take) {
-                Ok(n) if n >= DATAGRAMS => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "a UDP socket failed to receive");
-                    return;
-                }
+        let Some(udp) = udp.get_mut(index).filter(|u| u.unread) else { return };
+        let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, bytes });
+        match udp.port.recv(received, DATAGRAMS, take) {
+            Ok(n) => udp.unread = n >= DATAGRAMS,
+            Err(error) => {
+                udp.unread = false;
+                tracing::warn!(%error, "a UDP socket failed to receive");
             }
         }
     }
 
     fn accept(&mut self, now: Instant, index: usize) {
-        loop {
+        for _ in 0..ACCEPTS {
             let Some((listener, what)) = self.listeners.get(index) else { return };
             let what = *what;
             match listener.accept() {
@@ -457,6 +490,8 @@ impl Worker {
                 }
             }
         }
+        // More wait than one round takes: the next one goes on.
+        self.paused = Some(now);
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one connection")]
@@ -703,23 +738,33 @@ impl Worker {
         let (Some(other), Some(kept)) = (self.others.get(seat), self.kept.get_mut(seat)) else {
             return;
         };
-        if lane == Lane::Urgent && !kept.is_empty() && kept.len() < KEPT {
-            return kept.push_back(letter);
+        let must = !letter.is_data();
+        // What waits already goes first, or an end would overtake what it ends.
+        if must && !kept.is_empty() {
+            return if kept.len() < KEPT { kept.push_back((lane, letter)) } else { self.full() };
         }
-        if let Err(letter) = other.push(lane, letter) {
-            if lane == Lane::Urgent && kept.len() < KEPT {
-                kept.push_back(letter);
-            } else {
-                self.drops.count(DropReason::QueueFull);
-            }
+        match other.push(lane, letter) {
+            Err(letter) if must && kept.len() < KEPT => kept.push_back((lane, letter)),
+            Err(_) => self.full(),
+            Ok(()) => {}
         }
+    }
+
+    fn full(&mut self) {
+        self.drops.count(DropReason::QueueFull);
     }
 
     /// Flushes every output once.
     fn flush(&mut self, now: Instant) {
         for (other, kept) in self.others.iter().zip(&mut self.kept) {
-            if !kept.is_empty() {
-                other.push_all(Lane::Urgent, kept);
+            if other.is_closed() {
+                kept.clear();
+            }
+            while let Some((lane, letter)) = kept.pop_front() {
+                if let Err(letter) = other.push(lane, letter) {
+                    kept.push_front((lane, letter));
+                    break;
+                }
             }
         }
         for (link, error) in self.writers.flush(now, &mut self.shard) {
@@ -735,7 +780,11 @@ impl Worker {
     fn flush_datagrams(&mut self) {
         let Some(writer) = self.shard.writer() else { return };
         let drops = &mut self.drops;
-        while let Some((_, datagram)) = writer.next_datagram() {
+        // A full socket keeps the rest in the lanes, where what is urgent can still overtake.
+        let room = |udp: &Vec<Udp>| udp.iter().all(|u| u.batch.len() < 256);
+        while room(&self.udp)
+            && let Some((_, datagram)) = writer.next_datagram()
+        {
             let wants_v6 = datagram.to.is_ipv6();
             let fits = |u: &&mut Udp| u.port.local_addr().is_ipv6() == wants_v6;
             match self.udp.iter_mut().find(fits) {
@@ -806,7 +855,7 @@ impl Dialled {
     }
 }
 
-/// What may be lost when a mailbox is full, and what may not.
+/// What overtakes what in a mailbox.
 const fn lane_of(post: &Post) -> Lane {
     match post {
         Post::Datagram { .. }
@@ -818,7 +867,11 @@ const fn lane_of(post: &Post) -> Lane {
         | Post::Announcement { .. }
         | Post::Digest { .. } => Lane::Ordinary,
         Post::Seal { priority, .. } => urgency(*priority),
-        Post::Stream { .. } => Lane::Ordinary,
+        // In order with each other: an end must not overtake the last bytes.
+        Post::Stream { .. }
+        | Post::LineUp { .. }
+        | Post::LinePath { .. }
+        | Post::LineDown { .. } => Lane::Ordinary,
         Post::Enqueue { lane, .. } => match lane {
             trunkline_proto::base::Lane::Data(priority) => urgency(*priority),
             trunkline_proto::base::Lane::Control => Lane::Urgent,

@@ -25,8 +25,8 @@
 //! both ends announce it, and living ends do not announce links to the dead.
 //!
 //! **Pace.** An origin may renew its announcement once per `announcement_interval`, three times
-//! at once: with strictly one, a node that loses two links 50 ms apart would be told about the
-//! second a second late.
+//! at once: with strictly one, a node whose links come up 50 ms apart would be without the second
+//! for a second. (A lost link is told by either end; a new one, or a new cost, needs this end.)
 
 use core::cmp::Ordering;
 use core::time::Duration;

@@ -1,9 +1,9 @@
 //! A node's part in the mesh: it announces its links, spreads what others announce, forgets what
 //! is old, and computes routes (N2, N10 to N13; PROTOCOL §7).
 //!
-//! Owns this node's own word ([`own`]), its neighbours and what each still has to be sent
-//! ([`adjacent`]), what is made of their announcements ([`judge`]) and those that must wait
-//! ([`waiting`]), when to compute ([`schedule`]), and through them the database and the route
+//! Owns this node's own word (`own`), its neighbours and what each still has to be sent
+//! (`adjacent`), what is made of their announcements (`judge`) and those that must wait
+//! (`waiting`), when to compute (`schedule`), and through them the database and the route
 //! table. Knows no transport: links come up and go down by calls, frames go out by
 //! [`Routing::poll`].
 //!

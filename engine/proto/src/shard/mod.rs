@@ -124,6 +124,8 @@ pub struct Shard {
     writer: Option<Writer>,
     posts: Posts,
     outputs: std::collections::VecDeque<Output>,
+    /// Streams have more to send than one turn allows: the sockets come first.
+    more: bool,
 }
 
 impl Shard {
@@ -149,6 +151,7 @@ impl Shard {
             writer: None,
             posts: Posts::default(),
             outputs: std::collections::VecDeque::new(),
+            more: false,
             chance,
         };
         for role in plan.roles().filter(|r| plan.seat(*r) == seat) {
@@ -267,9 +270,13 @@ impl Shard {
         self.run(now, wall);
     }
 
-    /// The next moment at which something happens by itself.
+    /// The next moment at which something happens by itself: long past, if streams wait for
+    /// another turn.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
+        if self.more {
+            return Some(Instant::ZERO);
+        }
         [
             self.links.deadline(),
             self.lines.as_ref().and_then(Lines::deadline),
@@ -297,8 +304,10 @@ impl Shard {
         self.writer.as_mut()
     }
 
-    /// Delivers posts until none is left on this seat.
+    /// Delivers posts until none is left on this seat. Streams get one turn: what it sends must
+    /// reach the sockets before the next, or a large window would overrun the lanes.
     fn run(&mut self, now: Instant, wall: Wall) {
+        let mut turn = true;
         loop {
             while let Some((role, post)) = self.posts.pop() {
                 let seat = self.plan.seat(role);
@@ -311,8 +320,11 @@ impl Shard {
             let Self { streams, posts, outputs, .. } = self;
             let Some(streams) = streams else { return };
             let events = &mut |k, e| outputs.push_back(Output::Stream(k, e));
-            let more = streams.settle(now, posts, events);
-            if !more && posts.is_empty() {
+            if turn {
+                self.more = streams.settle(now, posts, events);
+                turn = false;
+            }
+            if posts.is_empty() {
                 return;
             }
         }

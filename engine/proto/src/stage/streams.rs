@@ -18,7 +18,7 @@ use crate::switch::streams::{
 use crate::wire::package::Code;
 
 /// Most packets one peer's streams send in one round, so that others get their turn.
-const ROUND: usize = 64;
+const ROUND: usize = 32;
 
 /// A stream within this process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -229,7 +229,7 @@ impl Switch {
         if contact.last_open.is_some_and(|last| is_old(last, this)) {
             return Err(DropReason::Replayed);
         }
-        let fresh_line = contact.line().is_none_or(|l| l.next.is_none());
+        let fresh_line = contact.line().is_none_or(|l| l.next.is_none() && !l.is_up());
         if fresh_line && self.unconfirmed >= self.setting.limits.half_open {
             return Err(DropReason::TableFull);
         }
@@ -244,6 +244,7 @@ impl Switch {
             epoch: opener.epoch,
             made: now,
             by_lower,
+            highest: None,
         };
         let next = Next { keys, open: this, answer: answered.body.clone() };
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
@@ -361,6 +362,7 @@ impl Switch {
             epoch: done.peer_epoch,
             made: now,
             by_lower,
+            highest: None,
         };
         let path = from.path();
         let line = self.line_for(now, slot, path).ok_or(DropReason::UnknownLine)?;
@@ -440,7 +442,7 @@ impl Switch {
         let (plain, turn) = line.unseal(generation, head.counter, ad, &mut bytes)?;
         let length = plain.len();
         bytes.truncate(length);
-        let moved = line.heard(now, path);
+        let moved = line.heard_under(now, generation, head.counter, path);
         if half_open && line.next.is_none() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
             line.renewal = line.renewal.take().filter(|_| first);
@@ -537,7 +539,8 @@ impl Switch {
         body: Bytes,
     ) -> Result<(), DropReason> {
         let Part { reply, id, total, offset } = part;
-        if let Some(payload) = self.assembly.take(now, from, sealed, id, total, offset, body)? {
+        let assembly = if sealed { &mut self.sealed_parts } else { &mut self.plain_parts };
+        if let Some(payload) = assembly.take(now, from, sealed, id, total, offset, body)? {
             let message = Message { from, priority, reply, sealed, id, payload };
             self.effects.push_back(Effect::Arrived(message));
         }
@@ -577,7 +580,8 @@ impl Switch {
 
     fn hint(&mut self, now: Instant, peer: &Address) {
         let Some(slot) = self.contacts.find(peer) else { return };
-        if let Some(line) = self.contacts.get_mut(slot).and_then(Contact::line_mut) {
+        let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
+        if let Some(line) = line.filter(|l| l.is_up() && l.renewal.is_none()) {
             line.unanswered.get_or_insert(now);
             self.schedule(slot);
         }

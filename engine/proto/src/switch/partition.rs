@@ -27,6 +27,8 @@ use crate::wire::packet;
 
 /// How long a key may take to arrive before those who wait are told.
 const RESOLVING: Duration = Duration::from_secs(5);
+/// Least time between two looks at a contact whose time is up.
+const BREATH: Duration = Duration::from_millis(10);
 /// What an open packet says before its BODY.
 pub(super) const OPEN_JSON: &str = "{\"open\":1}";
 
@@ -76,7 +78,10 @@ pub struct Switch {
     pub(super) timers: Timers,
     pub(super) effects: VecDeque<Effect>,
     pub(super) pool: FramePool,
-    pub(super) assembly: Assembly,
+    /// Messages from inside lines, and others: who floods one does not touch the other.
+    pub(super) sealed_parts: Assembly,
+    /// See `sealed_parts`.
+    pub(super) plain_parts: Assembly,
     pub(super) cookies: Cookies,
     pub(super) opens: RateTable,
     pub(super) opens_each: RateTable,
@@ -120,7 +125,8 @@ impl Switch {
             timers: Timers::default(),
             effects: VecDeque::new(),
             pool: FramePool::new(1 << 18, 16),
-            assembly: Assembly::new(limits.assembling, limits.message),
+            sealed_parts: Assembly::new(limits.assembling, limits.message),
+            plain_parts: Assembly::new(limits.assembling, limits.message),
             cookies: Cookies::new(&mut chance, Instant::ZERO),
             opens: RateTable::new(all, all, 1, &mut chance),
             opens_each: RateTable::new(each, each, 4_096, &mut chance),
@@ -193,8 +199,12 @@ impl Switch {
     pub fn found(&mut self, now: Instant, peer: Hashname, at: &[SocketAddr], configured: bool) {
         let Some(slot) = self.contacts.enter(peer) else { return };
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        contact.configured |= configured;
-        at.iter().rev().for_each(|a| contact.found_at(*a));
+        if configured {
+            contact.configured = true;
+            contact.fixed = at.to_vec();
+        } else {
+            at.iter().rev().for_each(|a| contact.found_at(*a));
+        }
         if contact.state() == State::Unknown && !at.is_empty() {
             contact.become_(Standing::Seen);
         }
@@ -343,6 +353,10 @@ impl Switch {
         while let Some(slot) = self.timers.pop_due(now) {
             self.contact_timeout(now, wall, slot);
             self.schedule(slot);
+            // Whatever a state forgot to move on, it cannot hold the thread.
+            if self.timers.of(slot).is_some_and(|d| d <= now) {
+                self.timers.set(slot, Some(now + BREATH));
+            }
         }
         let late: Vec<Token> =
             self.probes.iter().filter(|(_, (_, end))| *end <= now).map(|(t, _)| *t).collect();
@@ -382,10 +396,14 @@ impl Switch {
                 }
                 if line.renewal.as_ref().is_some_and(|r| r.is_hopeless(now, &limits)) {
                     line.renewal = None;
-                    return self.fall(slot, Code::TimedOut);
+                    // A peer that is heard needs no new line, only new keys: tried again.
+                    if !line.is_up() || now.since(line.heard) >= limits.open_timeout {
+                        return self.fall(slot, Code::TimedOut);
+                    }
                 }
-                if line.renewal.is_none() && line.wants_renewal(now, &limits) {
-                    self.begin_open(now, slot);
+                let renew = line.renewal.is_none() && line.wants_renewal(now, &limits);
+                if renew && !self.begin_open(now, slot) {
+                    return self.fall(slot, Code::NoKey);
                 }
                 self.repeat_open(now, slot);
             }
@@ -403,6 +421,17 @@ impl Switch {
                 }
                 State::Resolved if wanted && contact.has_path() => {
                     contact.pathless_until = None;
+                    if !self.begin_open(now, slot) {
+                        return self.fall(slot, Code::NoKey);
+                    }
+                    self.repeat_open(now, slot);
+                }
+                // Somebody's open waits for its first packet: it may never come, so ours starts.
+                State::Connected
+                    if wanted
+                        && contact.has_path()
+                        && contact.line().is_some_and(|l| !l.is_up() && l.renewal.is_none()) =>
+                {
                     self.begin_open(now, slot);
                     self.repeat_open(now, slot);
                 }
@@ -416,13 +445,13 @@ impl Switch {
         self.schedule(slot);
     }
 
-    /// Starts a handshake with a contact whose record is known.
-    fn begin_open(&mut self, now: Instant, slot: u32) {
+    /// Starts a handshake with a contact whose record is known. False if its key is of no use.
+    fn begin_open(&mut self, now: Instant, slot: u32) -> bool {
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
         self.opens_made += 1;
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let Some(record) = contact.record.clone() else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return false };
+        let Some(record) = contact.record.clone() else { return false };
         let opener = Opener {
             line: ours,
             epoch: self.setting.epoch,
@@ -431,7 +460,8 @@ impl Switch {
         };
         let pending = PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
         let Ok(pending) = pending else {
-            return self.counters.drops.count(DropReason::BadSignature);
+            self.counters.drops.count(DropReason::BadSignature);
+            return false;
         };
         let opening = Box::new(Opening::new(now, pending, generation));
         match contact.standing_mut() {
@@ -443,12 +473,13 @@ impl Switch {
                 contact.become_(Standing::Connecting(opening));
             }
         }
+        true
     }
 
     /// Sends the open under way, if it is time to.
     pub(super) fn repeat_open(&mut self, now: Instant, slot: u32) {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let (addresses, reachable) = (contact.addresses.clone(), contact.reachable);
+        let (addresses, reachable) = (contact.all_addresses(), contact.reachable);
         let peer = contact.hashname.address();
         let opening = match contact.standing_mut() {
             Standing::Connecting(opening) => opening,
@@ -543,7 +574,7 @@ impl Switch {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
         let most = line.path.max_packet(&limits);
-        let pings = contact.questions.to_send(now);
+        let pings = contact.questions.take_unsent(now);
         let messages = core::mem::take(&mut contact.questions.waiting);
         for p in pings {
             let length = p.length.clamp(9, most);

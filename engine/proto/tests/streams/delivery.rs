@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunkline_proto::base::Priority;
+use trunkline_proto::base::{Chance, Priority};
 use trunkline_proto::switch::streams::{Open, StreamEvent};
 
 use crate::pair::{Got, MS, Net, Pair};
@@ -164,4 +164,21 @@ fn s23_one_seed_repeats_everything() {
     let [a, b] = [0, 1].map(|_| both_ways(9, 1_150, net.clone(), 500_000));
     assert_eq!((a.now, a.sent, a.lost), (b.now, b.sent, b.lost));
     assert_eq!(a.ends[0].stats(), b.ends[0].stats());
+}
+
+#[test]
+fn s23_random_networks_deliver_everything() {
+    for seed in 1000..1030u64 {
+        let mut c = Chance::from_number(seed);
+        let net = Net {
+            delay: c.below(80) as u32 * MS,
+            jitter: c.below(60) as u32 * MS,
+            loss: c.below(250_000) as u32,
+            duplicate: c.below(200_000) as u32,
+            rate: c.below(2) * (100_000 + c.below(10_000_000)),
+            queue: 20_000 + c.below(500_000),
+        };
+        let max = if c.below(2) == 0 { 400 + c.below(2_000) as usize } else { 16_200 };
+        both_ways(seed, max, net, c.below(600_000));
+    }
 }

@@ -12,7 +12,7 @@ use super::memory::Past;
 use super::recovery::Losses;
 use super::recv::Refusal;
 use super::stream::{Flags, Opening, Stream};
-use super::{AckSample, Answer, Code, Open, Pending, StreamEvent, StreamId, Streams};
+use super::{AckSample, Answer, Code, Open, StreamId, Streams};
 use crate::base::{DropReason, Instant};
 use crate::wire::stream::{Ack, Data, Echo, OpenWhat, Reset, StreamPacket};
 
@@ -149,20 +149,6 @@ impl Streams {
             let (sending, reading) = (true, true);
             self.answer(Answer::Reset { id, sending, reading, code, final_offset: 0 });
         }
-    }
-
-    /// The peer broke a bound: ends the stream in `slot` and says so to both sides.
-    fn break_off(&mut self, now: Instant, slot: u32) -> DropReason {
-        if let Some(stream) = self.table.get(slot) {
-            let (id, code) = (stream.id, Code::LIMIT_BROKEN);
-            let tell = !stream.is_leaving();
-            self.leave(now, slot, code, "limit broken");
-            if tell {
-                let event = StreamEvent::Reset { id, code, reason: "limit broken".into() };
-                self.events.push_back(Pending::Last(event));
-            }
-        }
-        DropReason::LimitBroken
     }
 
     fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>) -> Result<(), DropReason> {
