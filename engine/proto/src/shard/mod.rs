@@ -203,7 +203,8 @@ impl Shard {
         match input {
             Input::Post(role, post) => self.posts.push(role, post),
             Input::Datagram { from, bytes } => {
-                self.posts.push(Role::Partition(self.partition), Post::Datagram { from, bytes });
+                let post = Post::Datagram { from, bytes, paid: false };
+                self.posts.push(Role::Partition(self.partition), post);
             }
             Input::LinkOpened { link, side, transport, cost } => {
                 let terms = LinkTerms {

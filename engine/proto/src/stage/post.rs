@@ -25,6 +25,8 @@ pub enum Post {
         from: SocketAddr,
         /// What.
         bytes: BytesMut,
+        /// An open that another partition has asked for a cookie, if any was due.
+        paid: bool,
     },
     /// To a partition: a package for this node came in, whole, with its link header.
     Package(BytesMut),

@@ -45,7 +45,20 @@ impl From {
 impl Switch {
     /// A datagram came in.
     pub fn datagram(&mut self, now: Instant, wall: Wall, from: SocketAddr, bytes: BytesMut) {
-        if let Err(reason) = self.take_datagram(now, wall, from, bytes) {
+        self.relayed(now, wall, from, bytes, false);
+    }
+
+    /// A datagram came in, perhaps through another partition, which has then asked for a cookie
+    /// if one was due: each has secrets of its own.
+    pub fn relayed(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: SocketAddr,
+        bytes: BytesMut,
+        paid: bool,
+    ) {
+        if let Err(reason) = self.take_datagram(now, wall, from, bytes, paid) {
             self.counters.drops.count(reason);
         }
     }
@@ -56,6 +69,7 @@ impl Switch {
         wall: Wall,
         from: SocketAddr,
         mut bytes: BytesMut,
+        paid: bool,
     ) -> Result<(), DropReason> {
         if let Some(head) = sealed::Header::parse(&bytes)? {
             let (partition, ..) =
@@ -71,7 +85,7 @@ impl Switch {
         match packet.action(Place::Outside) {
             Action::Open => {
                 let body = whole.get(whole.len() - packet.body.len()..).unwrap_or_default();
-                self.open(now, wall, From::Address(from), body, &whole)
+                self.open(now, wall, (From::Address(from), paid), body, &whole)
             }
             Action::Sline => self.sealed_json(now, from, &packet),
             _ => Err(DropReason::Unhandled),
@@ -87,7 +101,7 @@ impl Switch {
         if partition >= self.setting.partitions {
             return Err(DropReason::UnknownLine);
         }
-        self.effects.push_back(Effect::Elsewhere { partition, from, bytes });
+        self.effects.push_back(Effect::Elsewhere { partition, from, bytes, paid: true });
         Ok(())
     }
 
@@ -142,19 +156,19 @@ impl Switch {
             return Err(DropReason::Unhandled);
         }
         let body = bytes.get(bytes.len() - packet.body.len()..).unwrap_or_default();
-        self.open(now, wall, From::Node(source), body, &bytes)
+        self.open(now, wall, (From::Node(source), false), body, &bytes)
     }
 
     fn open(
         &mut self,
         now: Instant,
         wall: Wall,
-        from: From,
+        (from, paid): (From, bool),
         body: &[u8],
         whole: &BytesMut,
     ) -> Result<(), DropReason> {
         match open::heard(body)? {
-            Heard::Initiation { .. } => self.initiation(now, wall, from, body, whole),
+            Heard::Initiation { .. } => self.initiation(now, wall, (from, paid), body, whole),
             Heard::Response { to } => self.response(now, from, to, body, whole),
             Heard::Cookie { to } => self.cookie(now, from, to, body, whole),
         }
@@ -165,14 +179,14 @@ impl Switch {
         &mut self,
         now: Instant,
         wall: Wall,
-        from: From,
+        (from, paid): (From, bool),
         body: &[u8],
         whole: &BytesMut,
     ) -> Result<(), DropReason> {
         let identity = self.setting.identity.clone();
         let knock = Knock::new(&identity, body)?;
         let path = from.bytes();
-        if !self.opens.allow(now, &()) {
+        if !paid && !self.opens.allow(now, &()) {
             if !self.cookies.allow(now, &knock, &path) {
                 let cookie = self.cookies.make(now, &mut self.chance, &knock, &path)?;
                 self.counters.cookies += 1;

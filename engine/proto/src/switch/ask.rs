@@ -165,5 +165,7 @@ pub enum Effect {
         from: SocketAddr,
         /// The datagram.
         bytes: BytesMut,
+        /// An open that has paid with a cookie already, if one was asked for.
+        paid: bool,
     },
 }
