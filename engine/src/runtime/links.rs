@@ -27,8 +27,8 @@ use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
 const READ: usize = 128 << 10;
 /// Reads of one link before others get their turn.
 const READS: usize = 4;
-/// Most pieces in one write.
-const PIECES: usize = 64;
+/// Most pieces of memory in one write.
+pub const PIECES: usize = 64;
 /// Least and most bytes the kernel may hold unsent for one link.
 const UNSENT: (u32, u32) = (16 << 10, 1 << 20);
 
@@ -83,8 +83,9 @@ pub struct Readers {
 }
 
 /// The links written on one thread.
-#[derive(Default)]
 pub struct Writers {
+    /// Most pieces in one write, at most [`PIECES`].
+    pieces: usize,
     links: HashMap<LinkId, WriteHalf>,
     by_token: HashMap<Token, LinkId>,
     /// Links that may have something to write.
@@ -266,6 +267,13 @@ fn proof(peer: Option<PeerProof>) -> session::Transport {
 }
 
 impl Writers {
+    /// No links yet; each write to one takes at most so many pieces of memory.
+    #[must_use]
+    pub fn new(pieces: usize) -> Self {
+        let pieces = pieces.clamp(1, PIECES);
+        Self { pieces, links: HashMap::new(), by_token: HashMap::new(), busy: Vec::new() }
+    }
+
     /// Takes the writing half of a link.
     pub fn adopt(
         &mut self,
@@ -317,7 +325,7 @@ impl Writers {
         for link in std::mem::take(&mut self.busy) {
             let Some(half) = self.links.get_mut(&link).filter(|h| !h.blocked) else { continue };
             let Some(outgoing) = writer.outgoing(link) else { continue };
-            match half.write(now, outgoing) {
+            match half.write(now, outgoing, self.pieces) {
                 Ok(true) => {}
                 Ok(false) => self.busy.push(link),
                 Err(error) => broken.push((link, error)),
@@ -335,14 +343,15 @@ impl Writers {
 
 impl WriteHalf {
     /// Writes until the socket is full or nothing waits (true), or its turn is over (false).
-    fn write(&mut self, now: Instant, outgoing: &mut Outgoing) -> io::Result<bool> {
+    fn write(&mut self, now: Instant, outgoing: &mut Outgoing, pieces: usize) -> io::Result<bool> {
         let mut turn = 1usize << 20;
         loop {
             if outgoing.is_empty() {
                 return self.flush();
             }
             let mut slices = [IoSlice::new(&[]); PIECES];
-            let used = outgoing.gather(self.limit as usize, &mut slices);
+            let room = slices.get_mut(..pieces).unwrap_or_default();
+            let used = outgoing.gather(self.limit as usize, room);
             let slices = slices.get(..used).unwrap_or_default();
             match self.transport.write(slices) {
                 Ok(taken) => {

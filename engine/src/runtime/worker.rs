@@ -30,6 +30,7 @@ use trunkline_proto::stage::links::LinkEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
+use trunkline_proto::switch::Message;
 use trunkline_proto::switch::streams::{Open, StreamEvent};
 use trunkline_proto::wire::link::Cost;
 
@@ -192,6 +193,8 @@ pub(crate) struct Worker {
     dials: Vec<Dialled>,
     next_link: u32,
     tunnels: Tunnels,
+    /// Messages for the application, of this round.
+    arrived: Vec<Message>,
     pool: FramePool,
     stopping: bool,
     rounds: u64,
@@ -214,6 +217,7 @@ pub(crate) struct Parts {
     pub(crate) dials: Vec<(usize, Dial)>,
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
+    pub(crate) pieces_per_write: usize,
 }
 
 impl Worker {
@@ -246,10 +250,11 @@ impl Worker {
             tls: parts.tls,
             tcp: TcpOptions::default(),
             readers: Readers::default(),
-            writers: Writers::default(),
+            writers: Writers::new(parts.pieces_per_write),
             dials: Vec::new(),
             next_link: 0,
             tunnels: parts.tunnels,
+            arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
             stopping: false,
             rounds: 0,
@@ -614,15 +619,18 @@ impl Worker {
             }
             self.shard.flush(now, wall);
             if !more && !self.shard.has_output() {
-                return;
+                break;
             }
+        }
+        if !self.arrived.is_empty() {
+            self.shared.arrived(&mut self.arrived);
         }
     }
 
-    fn line_event(&self, event: LineEvent) {
+    fn line_event(&mut self, event: LineEvent) {
         match event {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
-            LineEvent::Arrived(message) => self.shared.arrived(message),
+            LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
         }
     }
