@@ -45,6 +45,8 @@ struct Reader {
     handshake: Option<Instant>,
     /// The beginning of a frame that has not come whole yet.
     partial: BytesMut,
+    /// The poller said that the other side ended its stream.
+    ending: bool,
 }
 
 /// One link's writing half.
@@ -80,6 +82,16 @@ pub struct Readers {
     by_token: HashMap<Token, LinkId>,
     /// Links with more to read than their turn allowed.
     unread: Vec<LinkId>,
+    moved: Moved,
+}
+
+/// What links brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// How many links were ready.
+    pub links: u32,
+    /// How many packages they brought.
+    pub packages: u32,
 }
 
 /// The links written on one thread.
@@ -147,7 +159,17 @@ impl Readers {
         let Connection { transport, side, cost, dial, remote } = connection;
         let handshake = Some(now + limits.tls_handshake);
         let partial = BytesMut::new();
-        let reader = Reader { transport, token, side, cost, dial, remote, handshake, partial };
+        let reader = Reader {
+            transport,
+            token,
+            side,
+            cost,
+            dial,
+            remote,
+            handshake,
+            partial,
+            ending: false,
+        };
         self.links.insert(link, reader);
         self.by_token.insert(token, link);
         Ok(())
@@ -189,6 +211,20 @@ impl Readers {
         self.links.iter().filter(|(_, l)| late(l)).map(|(id, _)| *id).collect()
     }
 
+    /// A link's socket will have nothing to say any more: read until its end.
+    pub fn ending(&mut self, link: LinkId) {
+        if let Some(reader) = self.links.get_mut(&link) {
+            reader.ending = true;
+        }
+    }
+
+    /// What was read since this was last asked.
+    pub const fn take_moved(&mut self) -> Moved {
+        let moved = self.moved;
+        self.moved = Moved { links: 0, packages: 0 };
+        moved
+    }
+
     /// A link's socket is ready, or it had more to read.
     pub fn ready(
         &mut self,
@@ -212,9 +248,12 @@ impl Readers {
                 Err(error) => return Err(format!("handshake: {error}")),
             }
         }
+        self.moved.links += 1;
         for _ in 0..READS {
-            match reader.read(link, (now, wall), shard, pool) {
+            match reader.read(link, (now, wall), shard, pool, &mut self.moved) {
                 Ok(ReadOutcome::Bytes(_)) => {}
+                Ok(ReadOutcome::Drained(_)) if reader.ending => {}
+                Ok(ReadOutcome::Drained(_)) => return Ok(opened),
                 Ok(ReadOutcome::Blocked) => return Ok(opened),
                 Ok(ReadOutcome::Closed) => return Err("the neighbour closed the connection".into()),
                 Err(error) => return Err(error.to_string()),
@@ -241,14 +280,15 @@ impl Reader {
         (now, wall): (Instant, Wall),
         shard: &mut Shard,
         pool: &mut FramePool,
+        moved: &mut Moved,
     ) -> io::Result<ReadOutcome> {
         let buffer = pool.spare(self.partial.len() + READ);
         buffer.extend_from_slice(&self.partial);
         let outcome = self.transport.read(buffer)?;
         let mut bytes = buffer.split();
-        if let ReadOutcome::Bytes(_) = outcome {
+        if let ReadOutcome::Bytes(_) | ReadOutcome::Drained(_) = outcome {
             self.partial.clear();
-            shard.received(now, wall, link, &mut bytes);
+            moved.packages += shard.received(now, wall, link, &mut bytes);
             // At most one frame that has not come whole: the only bytes ever copied here.
             self.partial.extend_from_slice(&bytes);
         }

@@ -37,6 +37,7 @@ use trunkline_proto::wire::link::Cost;
 use super::clock::Clock;
 use super::links::{Closed, Connection, Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
+use super::nap::Nap;
 use super::tunnels::{Context, ProxyId, TunnelCounters, Tunnels};
 use crate::config::Transport as Kind;
 use crate::engine::Shared;
@@ -196,6 +197,7 @@ pub(crate) struct Worker {
     /// Messages for the application, of this round.
     arrived: Vec<Message>,
     pool: FramePool,
+    nap: Nap,
     stopping: bool,
     rounds: u64,
 }
@@ -256,6 +258,7 @@ impl Worker {
             tunnels: parts.tunnels,
             arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
+            nap: Nap::new(),
             stopping: false,
             rounds: 0,
         };
@@ -311,8 +314,17 @@ impl Worker {
             self.keep_time(now);
             self.settle(now);
             self.flush(now);
+            self.rest(now);
         }
         self.say_goodbye();
+    }
+
+    /// Lets more come together, if what comes is much and small.
+    fn rest(&mut self, now: Instant) {
+        let nap = self.nap.after(now, self.readers.take_moved());
+        if let Some(nap) = nap.filter(|_| !self.readers.has_unread() && !self.writers.is_busy()) {
+            std::thread::park_timeout(nap);
+        }
     }
 
     fn sleep(&mut self, events: &mut Events) {
@@ -389,6 +401,9 @@ impl Worker {
             Source::Listener(index) => self.accept(now, index),
             Source::Reader => {
                 if let Some(link) = self.readers.link(token) {
+                    if event.is_read_closed() || event.is_error() {
+                        self.readers.ending(link);
+                    }
                     self.link_ready(now, link);
                 }
             }
