@@ -68,8 +68,13 @@ impl std::fmt::Debug for PeerProof {
 /// What one read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// So many bytes were appended, at least one. There may be more: read on until `Blocked`.
+    /// So many bytes were appended, at least one. There may be more: read on until `Drained` or
+    /// `Blocked`.
     Bytes(usize),
+    /// So many bytes were appended, at least one, and the socket gave less than it was asked for:
+    /// there is nothing more until it is readable again. Unless the poller has said that the other
+    /// side ended its stream: then read on, as nothing more will be said.
+    Drained(usize),
     /// Nothing to read until the socket is readable again.
     Blocked,
     /// The other side has ended its stream properly. On a plain connection that is any end of the
@@ -185,8 +190,10 @@ impl Transport {
     /// rules. Otherwise the socket's.
     pub fn read(&self, buf: &mut BytesMut) -> io::Result<ReadOutcome> {
         let Some(session) = &self.session else {
+            let room = spare(buf);
             return match sys::read_spare(self.socket.as_fd(), buf, usize::MAX) {
                 Ok(0) => Ok(ReadOutcome::Closed),
+                Ok(count) if count < room => Ok(ReadOutcome::Drained(count)),
                 Ok(count) => Ok(ReadOutcome::Bytes(count)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(ReadOutcome::Blocked),
                 Err(error) => Err(error),
@@ -197,6 +204,7 @@ impl Transport {
         }
         let before = buf.len();
         let mut incoming = session.incoming.lock();
+        let mut drained = false;
         loop {
             if incoming.has_input() {
                 let mut core = session.core.lock();
@@ -206,7 +214,13 @@ impl Transport {
                 let _ = flush(&mut core.tls, &self.socket);
             }
             if buf.len() > before {
-                return Ok(ReadOutcome::Bytes(buf.len() - before));
+                let count = buf.len() - before;
+                // What ends the stream must be read, too.
+                let more = incoming.has_input() || incoming.closed || incoming.failure.is_some();
+                return Ok(match drained && !more {
+                    true => ReadOutcome::Drained(count),
+                    false => ReadOutcome::Bytes(count),
+                });
             }
             if let Some(error) = &incoming.failure {
                 return Err(broken(error.clone()));
@@ -218,7 +232,7 @@ impl Transport {
             incoming.staging.reserve(STAGING_BYTES);
             match sys::read_spare(self.socket.as_fd(), &mut incoming.staging, STAGING_BYTES) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+                Ok(count) => drained = count < STAGING_BYTES,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(ReadOutcome::Blocked);
                 }

@@ -31,12 +31,14 @@ use trunkline_proto::stage::links::LinkEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
+use trunkline_proto::switch::Message;
 use trunkline_proto::switch::streams::{Open, StreamEvent};
 use trunkline_proto::wire::link::Cost;
 
 use super::clock::Clock;
 use super::links::{Closed, Connection, Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
+use super::nap::Nap;
 use super::tunnels::{Context, ProxyId, TunnelCounters, Tunnels};
 use crate::config::Transport as Kind;
 use crate::engine::Shared;
@@ -224,7 +226,10 @@ pub(crate) struct Worker {
     dials: Vec<Dialled>,
     next_link: u32,
     tunnels: Tunnels,
+    /// Messages for the application, of this round.
+    arrived: Vec<Message>,
     pool: FramePool,
+    nap: Nap,
     stopping: bool,
     rounds: u64,
 }
@@ -246,6 +251,7 @@ pub(crate) struct Parts {
     pub(crate) dials: Vec<(usize, Dial)>,
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
+    pub(crate) pieces_per_write: usize,
 }
 
 impl Worker {
@@ -278,11 +284,13 @@ impl Worker {
             tls: parts.tls,
             tcp: TcpOptions::default(),
             readers: Readers::default(),
-            writers: Writers::default(),
+            writers: Writers::new(parts.pieces_per_write),
             dials: Vec::new(),
             next_link: 0,
             tunnels: parts.tunnels,
+            arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
+            nap: Nap::new(),
             stopping: false,
             rounds: 0,
         };
@@ -341,8 +349,17 @@ impl Worker {
             self.keep_time(now);
             self.settle(now);
             self.flush(now);
+            self.rest(now);
         }
         self.say_goodbye();
+    }
+
+    /// Lets more come together, if what comes is much and small.
+    fn rest(&mut self, now: Instant) {
+        let nap = self.nap.after(now, self.readers.take_moved());
+        if let Some(nap) = nap.filter(|_| !self.readers.has_unread() && !self.writers.is_busy()) {
+            std::thread::park_timeout(nap);
+        }
     }
 
     fn sleep(&mut self, events: &mut Events) {
@@ -420,6 +437,9 @@ impl Worker {
             Source::Listener(index) => self.accept(now, index),
             Source::Reader => {
                 if let Some(link) = self.readers.link(token) {
+                    if event.is_read_closed() || event.is_error() {
+                        self.readers.ending(link);
+                    }
                     self.link_ready(now, link);
                 }
             }
@@ -653,15 +673,18 @@ impl Worker {
             }
             self.shard.flush(now, wall);
             if !more && !self.shard.has_output() {
-                return;
+                break;
             }
+        }
+        if !self.arrived.is_empty() {
+            self.shared.arrived(&mut self.arrived);
         }
     }
 
-    fn line_event(&self, event: LineEvent) {
+    fn line_event(&mut self, event: LineEvent) {
         match event {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
-            LineEvent::Arrived(message) => self.shared.arrived(message),
+            LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
         }
     }

@@ -248,11 +248,19 @@ impl Shard {
     }
 
     /// Bytes of a link came in: whole frames are taken off the front of `bytes`, what remains is
-    /// the beginning of the next one.
-    pub fn received(&mut self, now: Instant, wall: Wall, link: LinkId, bytes: &mut BytesMut) {
+    /// the beginning of the next one. Gives back how many packages were among them.
+    pub fn received(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        link: LinkId,
+        bytes: &mut BytesMut,
+    ) -> u32 {
         let Self { links, posts, outputs, .. } = self;
-        links.received(now, wall, link, bytes, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        let events = &mut |e| outputs.push_back(Output::Link(e));
+        let packages = links.received(now, wall, link, bytes, posts, events);
         self.run(now, wall);
+        packages
     }
 
     /// Does what time demands.

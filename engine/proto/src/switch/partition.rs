@@ -14,14 +14,15 @@ use super::contacts::Contacts;
 use super::line::{Line, Path};
 use super::messages::Assembly;
 use super::opening::{Opening, Targets};
-use super::questions::{MOST, Ping, Waiting};
+use super::questions::{MOST, Ping};
+use super::sending::Outgoing;
 use crate::base::{
     Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
     Priority, RateTable, Timers, Wall,
 };
 use crate::crypto::open::{Capabilities, Opener};
 use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, PendingOpen};
-use crate::wire::inner::{self, Inner, Part};
+use crate::wire::inner::Inner;
 use crate::wire::package::{self, Code, Content, Sequence};
 use crate::wire::packet;
 
@@ -251,21 +252,13 @@ impl Switch {
         let Ask { token, peer, question } = ask;
         match question {
             Question::Probe { ttl, patience } => self.probe(now, token, peer, ttl, patience),
-            Question::Message { priority, reply, sealed: false, payload } => {
-                let what = Part {
-                    reply,
-                    id: token.0,
-                    total: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-                    offset: 0,
-                };
-                if payload.len() > self.setting.limits.message {
-                    return self.fail(token, Code::TooLarge);
-                }
-                self.send_plain(peer.address(), priority, what, &payload);
+            Question::Message { priority, reply, sealed, payload } => {
+                let outgoing = Outgoing { token, priority, reply, sealed };
+                self.send_messages(now, peer, outgoing, core::slice::from_ref(&payload));
             }
-            Question::Message { priority, reply, sealed: true, payload } => {
-                let message = Waiting { token, priority, reply, payload };
-                self.send_sealed(now, peer, message);
+            Question::Messages { priority, reply, sealed, payloads } => {
+                let outgoing = Outgoing { token, priority, reply, sealed };
+                self.send_messages(now, peer, outgoing, &payloads);
             }
             Question::Ping { priority, length, patience } => {
                 let deadline = now + patience;
@@ -286,25 +279,6 @@ impl Switch {
                 self.send_questions(now, slot);
             }
             None => self.fail(ping.token, Code::QueueFull),
-        }
-    }
-
-    fn send_sealed(&mut self, now: Instant, peer: Hashname, message: Waiting) {
-        if message.payload.len() > self.setting.limits.message {
-            return self.fail(message.token, Code::TooLarge);
-        }
-        let most = self.setting.limits.queued_for_open.min(MOST);
-        let slot = self.contacts.enter(peer);
-        let Some(contact) = slot.and_then(|s| self.contacts.get_mut(s)) else {
-            return self.fail(message.token, Code::QueueFull);
-        };
-        if contact.questions.waiting.len() >= most {
-            return self.fail(message.token, Code::QueueFull);
-        }
-        contact.questions.waiting.push_back(message);
-        if let Some(slot) = slot {
-            self.pursue(now, slot);
-            self.send_questions(now, slot);
         }
     }
 
@@ -529,91 +503,6 @@ impl Switch {
             offset: 0,
         };
         self.send_package(&head, bytes);
-    }
-
-    fn send_package(&mut self, head: &package::Header, body: &[u8]) {
-        let Ok(head) = head.emit(body.len()) else {
-            return self.counters.drops.count(DropReason::Oversized);
-        };
-        let buffer = self.pool.spare(head.len() + body.len());
-        buffer.extend_from_slice(&head);
-        buffer.extend_from_slice(body);
-        let frame = buffer.split();
-        self.effects.push_back(Effect::Package(frame));
-    }
-
-    fn send_plain(&mut self, to: Address, priority: Priority, what: Part, payload: &[u8]) {
-        let most = self.setting.limits.frame - package::HEADER;
-        let mut offset = 0;
-        loop {
-            let rest = payload.get(offset as usize..).unwrap_or_default();
-            let body = rest.get(..most).unwrap_or(rest);
-            let head = package::Header {
-                priority,
-                reply: what.reply,
-                ttl: self.setting.limits.ttl,
-                content: Content::Message,
-                sequence: Sequence::M,
-                destination: to,
-                source: self.us(),
-                message: what.id,
-                total: what.total,
-                offset,
-            };
-            self.send_package(&head, body);
-            offset += u32::try_from(body.len()).unwrap_or(0);
-            if offset >= what.total {
-                return;
-            }
-        }
-    }
-
-    /// Sends what waited for the line: pings and messages.
-    pub(super) fn send_questions(&mut self, now: Instant, slot: u32) {
-        let limits = self.setting.limits.clone();
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
-        let most = line.path.max_packet(&limits);
-        let pings = contact.questions.take_unsent(now);
-        let messages = core::mem::take(&mut contact.questions.waiting);
-        for p in pings {
-            let length = p.length.clamp(9, most);
-            let write = |b: &mut BytesMut| {
-                Inner::echo(true, p.token.0, length, b);
-                Some(())
-            };
-            if let Some((frame, ())) = self.pool.frame(length, write) {
-                self.seal_to(now, slot, p.priority, frame);
-            }
-        }
-        for m in messages {
-            self.send_parts(now, slot, m, most);
-        }
-        self.schedule(slot);
-    }
-
-    fn send_parts(&mut self, now: Instant, slot: u32, message: Waiting, most: usize) {
-        let total = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-        let step = most.saturating_sub(inner::MESSAGE_HEADER).max(1);
-        let mut offset = 0u32;
-        loop {
-            let rest = message.payload.get(offset as usize..).unwrap_or_default();
-            let body = rest.get(..step).unwrap_or(rest);
-            let part = Part { reply: message.reply, id: message.token.0, total, offset };
-            let write = |b: &mut BytesMut| {
-                Inner::message(part, b);
-                b.extend_from_slice(body);
-                Some(())
-            };
-            let room = inner::MESSAGE_HEADER + body.len();
-            if let Some((frame, ())) = self.pool.frame(room, write) {
-                self.seal_to(now, slot, message.priority, frame);
-            }
-            offset += u32::try_from(body.len()).unwrap_or(0);
-            if offset >= total {
-                return;
-            }
-        }
     }
 
     pub(super) fn seal_to(
