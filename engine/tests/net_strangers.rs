@@ -350,7 +350,7 @@ fn keys_may_be_renewed_while_the_link_stands() {
             loop {
                 buf.reserve(64);
                 match us.read(&mut buf).unwrap() {
-                    ReadOutcome::Bytes(count) => {
+                    ReadOutcome::Bytes(count) | ReadOutcome::Drained(count) => {
                         let new = &buf[buf.len() - count..];
                         assert_eq!(us.write(&[IoSlice::new(new)]).unwrap(), count);
                     }

@@ -1,5 +1,12 @@
 //! Two switches and a wire between them that a test holds in its hands: opens that cross, repeat,
 //! are lost, replayed and forged. Virtual time, no sockets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail loudly"
+)]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};

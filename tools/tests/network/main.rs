@@ -2,6 +2,7 @@
 //! and routes that heal. Needs root; says so otherwise.
 
 mod nodes;
+mod priority;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;

@@ -4,12 +4,11 @@
 //! magnitude is at stake: without priorities an urgent message would wait for everything that is
 //! queued before it, hundreds of milliseconds at these rates.
 
-mod nodes;
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use nodes::{Duties, Nodes, wait_for};
+use crate::nodes::{Duties, Nodes, wait_for};
 use trunkline::control::protocol::{PingAsk, PingSummary};
 use trunkline_tools::lab::{Lab, LabError};
 
