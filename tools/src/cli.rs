@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, config, keys, ping, proxy, status, trace};
+use crate::commands::{check, config, keys, ping, proxy, sim, status, trace};
 use crate::failure::Failure;
 
 /// A relay and forwarding node for private encrypted meshes.
@@ -38,6 +38,7 @@ enum Command {
     Ping(ping::Args),
     Trace(trace::Args),
     Status(status::Args),
+    Sim(sim::Args),
 }
 
 impl Command {
@@ -50,6 +51,7 @@ impl Command {
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Status(args) => status::run(args),
+            Self::Sim(args) => sim::run(args),
         }
     }
 }

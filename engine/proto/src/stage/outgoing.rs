@@ -40,6 +40,8 @@ impl Weight for Run {
 /// Counters of one link's outgoing side.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
+    /// Frames that were to be written: those written, dropped, and held still.
+    pub queued: u64,
     /// Frames written whole.
     pub frames: u64,
     /// Bytes written.
@@ -71,6 +73,7 @@ impl Outgoing {
 
     /// Queues a run. `dropped` gets what did not fit or had to make room, frames whole.
     pub fn push(&mut self, lane: Lane, run: Run, mut dropped: impl FnMut(Lane, Run)) {
+        self.counters.queued += u64::from(run.frames);
         let drops = &mut self.counters.drops;
         self.lanes.push(lane, run, |lane, run| {
             drops.add(DropReason::QueueFull, u64::from(run.frames));
@@ -88,6 +91,13 @@ impl Outgoing {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.unfinished.len() + self.lanes.bytes()
+    }
+
+    /// Frames not yet written whole. Counts them, so not for every packet.
+    #[must_use]
+    pub fn frames_held(&self) -> u64 {
+        let runs = self.lanes.iter().map(|run| u64::from(run.frames));
+        u64::from(!self.unfinished.is_empty()) + runs.sum::<u64>()
     }
 
     /// Bytes and runs waiting in one lane.
@@ -167,8 +177,9 @@ impl Outgoing {
 
     /// Gives everything up, for a link that is gone. `dropped` gets every run.
     pub fn abandon(&mut self, mut dropped: impl FnMut(Lane, Run)) {
-        self.unfinished = Bytes::new();
+        let torn = !core::mem::take(&mut self.unfinished).is_empty();
         let drops = &mut self.counters.drops;
+        drops.add(DropReason::LinkDown, u64::from(torn));
         for (lane, run) in self.lanes.drain() {
             drops.add(DropReason::LinkDown, u64::from(run.frames));
             dropped(lane, run);
