@@ -8,7 +8,7 @@ mod troubles;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use trunkline_proto::base::{Address, Chance, Instant, Priority};
+use trunkline_proto::base::{Address, Chance, DropReason, Instant, Priority};
 use trunkline_proto::crypto::Identity;
 use trunkline_proto::shard::Shard;
 use trunkline_proto::stage::plan::Role;
@@ -32,6 +32,9 @@ const REOPENED: core::time::Duration = secs(30);
 /// After healing routes have settled by then.
 const SETTLED: core::time::Duration = secs(35);
 
+/// Events at one moment after which somebody is taken to go round in circles.
+const STILL: u32 = 100_000;
+
 /// Two nodes that must meet, and the ping that is to show it.
 type Reopening = BTreeMap<(usize, usize), Option<usize>>;
 
@@ -49,6 +52,8 @@ pub(crate) struct World {
     chance: Chance,
     reopening: Option<Reopening>,
     lineless: Lineless,
+    /// What had been dropped for want of room when everything was healed.
+    full_before: u64,
     pub(crate) faults: u64,
     pub(crate) attacks: u64,
 }
@@ -72,6 +77,7 @@ impl World {
             chance,
             reopening: None,
             lineless: Lineless::default(),
+            full_before: 0,
             faults: 0,
             attacks: 0,
             nodes,
@@ -95,7 +101,13 @@ impl World {
     /// Runs to the end of the scenario, or to the first violation.
     pub(crate) fn run(&mut self) -> Option<Violation> {
         let end = self.scenario.end;
+        let mut still = 0;
         while let Some((at, event)) = self.agenda.next(end) {
+            still = if at > self.now { 0 } else { still + 1 };
+            if still > STILL {
+                let text = format!("time stands still: {event:?} again and again");
+                return Some(Violation { check: "progress", at, node: None, text });
+            }
             self.now = self.now.max(at);
             self.watch.packages.now = self.now;
             self.dispatch(event);
@@ -105,6 +117,17 @@ impl World {
         }
         self.now = end;
         ends::check(self)
+    }
+
+    /// Packets dropped for want of room since everything was healed.
+    pub(crate) fn full_since(&self) -> u64 {
+        self.full() - self.full_before
+    }
+
+    fn full(&self) -> u64 {
+        let seats = self.nodes.iter().flat_map(|n| &n.seats);
+        let full = seats.map(|s| s.shard.drops().of(DropReason::QueueFull));
+        self.watch.mail_lost + full.sum::<u64>()
     }
 
     fn violation(&mut self) -> Option<Violation> {

@@ -193,7 +193,9 @@ fn question(world: &World, number: usize) -> Wrong {
     let must = world.scenario.mood == Mood::Calm || spec.after_heal;
     match spec.what {
         AskKind::Message(..) => {
-            let lost = must && ask.arrived == 0 && !ask.asker_died;
+            // Messages are not sent again; a full queue is a reason.
+            let room = world.full_since() == 0;
+            let lost = must && room && ask.arrived == 0 && !ask.asker_died;
             lost.then(|| wrong("messages", format!("never arrived: {:?}", ask.answer)))?
         }
         AskKind::Ping(_) | AskKind::Probe(_) => {

@@ -90,6 +90,7 @@ impl World {
                 nodes[node].wake(seat, &mut around);
             }
         }
+        self.full_before = self.full();
         self.network.wake_all(now, &mut self.agenda);
         let all = 0..self.nodes.len();
         let pairs = all.clone().flat_map(|a| all.clone().map(move |b| (a, b)));
