@@ -65,7 +65,9 @@ fn cross(a: &Transport, b: &Transport, slices: &[IoSlice<'_>], total: usize, buf
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
         }
-        while let ReadOutcome::Bytes(count) = b.read(buf).expect("read") {
+        while let ReadOutcome::Bytes(count) | ReadOutcome::Drained(count) =
+            b.read(buf).expect("read")
+        {
             black_box(count);
             if buf.len() >= total {
                 break;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, config, demo, keys, ping, proxy, run, status, trace};
+use crate::commands::{check, config, demo, keys, ping, proxy, run, sim, status, trace};
 use crate::failure::Failure;
 
 /// A relay and forwarding node for private encrypted meshes.
@@ -40,6 +40,7 @@ enum Command {
     Ping(ping::Args),
     Trace(trace::Args),
     Status(status::Args),
+    Sim(sim::Args),
 }
 
 impl Command {
@@ -54,6 +55,7 @@ impl Command {
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Status(args) => status::run(args),
+            Self::Sim(args) => sim::run(args),
         }
     }
 }

@@ -132,10 +132,9 @@ fn carry(
             return seen;
         }
         for d in flying {
-            if keep(&d) {
-                if let Some(to) = ends.iter_mut().find(|e| e.address == d.to) {
-                    to.hear(now, &d);
-                }
+            let to = ends.iter_mut().find(|e| e.address == d.to);
+            if let Some(to) = to.filter(|_| keep(&d)) {
+                to.hear(now, &d);
             }
             seen.push(d);
         }

@@ -1,7 +1,8 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files; `proxy`, `ping`, `trace` and `status` ask a running
-//! node over its control socket and only show what it answers. `run` is a node, `demo` three.
+//! node over its control socket and only show what it answers. `run` is a node, `demo` three,
+//! `sim` a world of them.
 
 pub mod check;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod keys;
 pub mod ping;
 pub mod proxy;
 pub mod run;
+pub mod sim;
 pub mod status;
 pub mod trace;
 

@@ -65,7 +65,7 @@ fn near(lab: &mut Lab, a: &Host, b: &Host) -> Result<Link, LabError> {
 fn fetch(chain: &Chain, bytes: usize) -> Outcome {
     let [host_a, _, host_b] = &chain.hosts;
     let [a, _, b] = &chain.nodes;
-    let content: Vec<u8> = (0..bytes).map(|i| pattern(i)).collect();
+    let content: Vec<u8> = (0..bytes).map(pattern).collect();
     std::fs::write(chain.files.dir().join("file"), &content).expect("a file");
     let mut server = host_b.command("python3");
     server.args(["-m", "http.server", &SERVER.to_string(), "--bind", "127.0.0.1", "--directory"]);
@@ -197,7 +197,7 @@ fn flow(ring: &mut Ring, harm: impl FnOnce(&mut Ring)) -> Result<Duration, LabEr
     let mut socket = ring.hosts[0]
         .inside(|| std::net::TcpStream::connect(("127.0.0.1", PROXY)))?
         .expect("a connection");
-    let bytes: Vec<u8> = (0..TOTAL).map(|i| pattern(i)).collect();
+    let bytes: Vec<u8> = (0..TOTAL).map(pattern).collect();
     let mut harm = Some(harm);
     for (i, piece) in bytes.chunks(TOTAL / 60).enumerate() {
         socket.write_all(piece).expect("written");

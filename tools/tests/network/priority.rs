@@ -4,7 +4,6 @@
 //! magnitude is at stake: without priorities an urgent message would wait for everything that is
 //! queued before it, hundreds of milliseconds at these rates.
 
-
 use std::io::{Read, Write};
 use std::time::Duration;
 

@@ -37,8 +37,11 @@ impl Instant {
 
 impl Add<Duration> for Instant {
     type Output = Self;
+    /// Parts of a microsecond count as a whole one: at `a + d`, `d` has passed since `a`. A timer
+    /// set for then would otherwise be due before its time, and again at once, for ever.
     fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(micros(rhs)))
+        let part = u64::from(!rhs.subsec_nanos().is_multiple_of(1_000));
+        Self(self.0.saturating_add(micros(rhs)).saturating_add(part))
     }
 }
 
@@ -113,6 +116,14 @@ mod tests {
             Instant::from_micros(u64::MAX)
         );
         assert_eq!(Instant::ZERO.since(t), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_duration_has_passed_when_it_is_added() {
+        for nanos in [0, 1, 500, 999, 1_000, 1_001, 3_000_000_500] {
+            let d = Duration::from_nanos(nanos);
+            assert!((Instant::ZERO + d).since(Instant::ZERO) >= d, "{nanos}");
+        }
     }
 
     #[test]

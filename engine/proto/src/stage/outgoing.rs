@@ -45,6 +45,8 @@ impl Weight for Run {
 /// Counters of one link's outgoing side.
 #[derive(Clone, Debug, Default)]
 pub struct Sent {
+    /// Frames that were to be written: those written, dropped, and held still.
+    pub queued: u64,
     /// Frames written whole.
     pub frames: u64,
     /// Bytes written.
@@ -82,6 +84,7 @@ impl Outgoing {
         if self.lanes.depth(lane).1 >= DEEP && run.bytes.len() < SMALL {
             run.bytes = Bytes::copy_from_slice(&run.bytes);
         }
+        self.counters.queued += u64::from(run.frames);
         let drops = &mut self.counters.drops;
         self.lanes.push(lane, run, |lane, run| {
             drops.add(DropReason::QueueFull, u64::from(run.frames));
@@ -99,6 +102,13 @@ impl Outgoing {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.unfinished.len() + self.lanes.bytes()
+    }
+
+    /// Frames not yet written whole. Counts them, so not for every packet.
+    #[must_use]
+    pub fn frames_held(&self) -> u64 {
+        let runs = self.lanes.iter().map(|run| u64::from(run.frames));
+        u64::from(!self.unfinished.is_empty()) + runs.sum::<u64>()
     }
 
     /// Bytes and runs waiting in one lane.
@@ -178,8 +188,9 @@ impl Outgoing {
 
     /// Gives everything up, for a link that is gone. `dropped` gets every run.
     pub fn abandon(&mut self, mut dropped: impl FnMut(Lane, Run)) {
-        self.unfinished = Bytes::new();
+        let torn = !core::mem::take(&mut self.unfinished).is_empty();
         let drops = &mut self.counters.drops;
+        drops.add(DropReason::LinkDown, u64::from(torn));
         for (lane, run) in self.lanes.drain() {
             drops.add(DropReason::LinkDown, u64::from(run.frames));
             dropped(lane, run);

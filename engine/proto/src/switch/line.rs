@@ -246,11 +246,12 @@ impl Line {
         if let Some(renewal) = &self.renewal {
             at = at.min(renewal.deadline());
         } else {
+            // Only keys in use are renewed: without them silence is nothing to act upon, and a
+            // deadline that nothing answers would come again at once, for ever.
             if let Some(current) = &self.current {
                 at = at.min(current.made + limits.rekey_after);
-                if let Some(since) = self.unanswered {
-                    at = at.min(since + SUSPECT);
-                }
+                let suspect = self.unanswered.map(|since| since + SUSPECT);
+                at = suspect.map_or(at, |s| at.min(s));
             }
         }
         if let Some(next) = &self.next {
@@ -288,4 +289,19 @@ fn seal_around(
     let (_, tag) = session.seal_in_place(ad, frame.as_mut_slice())?;
     let whole = frame.push_back(&tag) && headers.iter().all(|h| frame.push_front(h));
     if whole { Ok(()) } else { Err(DropReason::Oversized) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s17_a_line_without_keys_in_use_does_not_wake_for_silence() {
+        let limits = Limits::default();
+        let mut line = Line::new(Instant::ZERO, Path::Mesh);
+        line.unanswered = Some(Instant::ZERO);
+        let later = Instant::ZERO + SUSPECT;
+        assert!(!line.wants_renewal(later, &limits));
+        assert!(line.deadline(&limits) > later);
+    }
 }

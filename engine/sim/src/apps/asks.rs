@@ -1,0 +1,147 @@
+//! Pings, probes and messages: what is asked, what is answered, what arrives.
+
+use core::time::Duration;
+
+use trunkline_proto::base::{Instant, Wall};
+use trunkline_proto::shard::{Input, Shard};
+use trunkline_proto::stage::lines::LineEvent;
+use trunkline_proto::stage::plan::Role;
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::{Answer, Ask, Message, Question, Token};
+
+use super::{Apps, pattern};
+use crate::draw::secs;
+use crate::scenario::{AskKind, AskSpec};
+use crate::trace::Trace;
+
+/// How long an application waits for a ping or a probe.
+pub(crate) const PATIENCE: Duration = secs(5);
+/// The first question's token: small ones are the switch's own.
+const FIRST: u64 = 1_000;
+
+/// A question of the scenario, or one that a checker asks.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) spec: AskSpec,
+    /// When it was asked, if it was.
+    pub(crate) asked: Option<Instant>,
+    /// The asker's process ended since.
+    pub(crate) asker_died: bool,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) answers: u32,
+    /// How often the message arrived.
+    pub(crate) arrived: u32,
+}
+
+impl Asked {
+    pub(crate) const fn new(spec: &AskSpec) -> Self {
+        Self { spec: *spec, asked: None, asker_died: false, answer: None, answers: 0, arrived: 0 }
+    }
+
+    /// Whether a ping came back.
+    pub(crate) const fn is_ponged(&self) -> bool {
+        matches!(self.answer, Some(Answer::Pong(_)))
+    }
+}
+
+impl Apps {
+    /// One more question, which the scenario does not know.
+    pub(crate) fn add(&mut self, spec: AskSpec) -> usize {
+        self.asks.push(Asked::new(&spec));
+        self.asks.len() - 1
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        shard: &mut Shard,
+        (world, now, wall): (Instant, Instant, Wall),
+        (number, role): (usize, Role),
+        trace: &mut Trace,
+    ) {
+        let spec = self.asks[number].spec;
+        let peer = self.hashname(spec.to);
+        let token = Token(FIRST + number as u64);
+        let question = match spec.what {
+            AskKind::Ping(length) => {
+                Question::Ping { priority: spec.priority, length, patience: PATIENCE }
+            }
+            AskKind::Probe(ttl) => Question::Probe { ttl, patience: PATIENCE },
+            AskKind::Message(length, sealed) => Question::Message {
+                priority: spec.priority,
+                reply: false,
+                sealed,
+                payload: pattern::bytes(token.0, 0, length),
+            },
+        };
+        trace.say(world, spec.from, format!("asks {number} of n{}: {:?}", spec.to, spec.what));
+        self.asks[number].asked = Some(world);
+        let post = Post::Ask(Ask { token, peer, question });
+        shard.handle(now, wall, Input::Post(role, post));
+    }
+
+    /// A node tells of an answer or a message.
+    pub(crate) fn line(
+        &mut self,
+        node: usize,
+        world: Instant,
+        event: LineEvent,
+        trace: &mut Trace,
+    ) {
+        match event {
+            LineEvent::Answered(token, answer) => {
+                trace.say(world, node, format!("{} answered: {answer:?}", token.0 as i64 - 1_000));
+                self.answered(node, world, token, answer);
+            }
+            LineEvent::Arrived(message) => self.arrived(node, world, &message, trace),
+            LineEvent::Reachable(..) => {}
+        }
+    }
+
+    fn answered(&mut self, node: usize, world: Instant, token: Token, answer: Answer) {
+        let number = usize::try_from(token.0.wrapping_sub(FIRST)).unwrap_or(usize::MAX);
+        let Some(ask) = self.asks.get_mut(number).filter(|a| a.spec.from == node) else {
+            let text = format!("an answer to {token:?}, which was never asked: {answer:?}");
+            return self.blame("answers", world, node, text);
+        };
+        ask.answers += 1;
+        let message = matches!(ask.spec.what, AskKind::Message(..));
+        let twice = ask.answers > 1 && !message;
+        let contradicts = message && ask.arrived > 0;
+        ask.answer = Some(answer);
+        if twice {
+            self.blame("answers", world, node, format!("question {number} was answered twice"));
+        } else if contradicts {
+            let text = format!("message {number} arrived and is said to have failed");
+            self.blame("answers", world, node, text);
+        }
+    }
+
+    fn arrived(&mut self, node: usize, world: Instant, message: &Message, trace: &mut Trace) {
+        let number = usize::try_from(message.id.wrapping_sub(FIRST)).unwrap_or(usize::MAX);
+        trace.say(world, node, format!("message {number} arrives"));
+        let Some(ask) = self.asks.get_mut(number) else {
+            let text = format!("a message nobody sent: id {}, {:?}", message.id, message.from);
+            return self.blame("messages", world, node, text);
+        };
+        ask.arrived += 1;
+        let (spec, times) = (ask.spec, ask.arrived);
+        let from = self.hashname(spec.from).address();
+        let AskKind::Message(length, sealed) = spec.what else {
+            return self.blame("messages", world, node, format!("{number} is no message"));
+        };
+        let whole = message.payload.len() == length
+            && pattern::first_wrong(message.id, 0, &message.payload).is_none();
+        let text = if times > 1 {
+            format!("message {number} arrived twice")
+        } else if spec.to != node || from != message.from {
+            format!("message {number} came to n{node} from {:?}", message.from)
+        } else if sealed != message.sealed || spec.priority != message.priority {
+            format!("message {number} came as another kind: {message:?}")
+        } else if !whole {
+            format!("message {number} was altered on the way")
+        } else {
+            return;
+        };
+        self.blame("messages", world, node, text);
+    }
+}

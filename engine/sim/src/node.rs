@@ -1,0 +1,231 @@
+//! A node: the shards of its plan, each on a seat that wakes, works and sleeps as a thread of
+//! the runtime does, and what lies between them.
+
+pub(crate) mod dials;
+pub(crate) mod seat;
+
+use std::sync::Arc;
+
+use trunkline_proto::base::{BootEpoch, Chance, Hashname, Instant, LinkId, Wall};
+use trunkline_proto::crypto::Identity;
+use trunkline_proto::shard::{Input, Node as Settings, Shard};
+use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::wire::link::NodeName;
+
+use crate::agenda::{Agenda, Event};
+use crate::apps::Apps;
+use crate::checks::Watch;
+use crate::draw::Draw;
+use crate::network::Network;
+use crate::people::{DAWN, person};
+use crate::scenario::{Scenario, address_of};
+use crate::trace::Trace;
+use dials::Dialled;
+use seat::{Letter, Mail, Seat};
+
+/// What a node works with while it has its turn.
+pub(crate) struct Around<'a> {
+    pub(crate) now: Instant,
+    pub(crate) agenda: &'a mut Agenda,
+    pub(crate) network: &'a mut Network,
+    pub(crate) trace: &'a mut Trace,
+    pub(crate) apps: &'a mut Apps,
+    pub(crate) watch: &'a mut Watch,
+    pub(crate) scenario: &'a Scenario,
+}
+
+/// One node, over all its runs.
+pub(crate) struct Node {
+    pub(crate) index: usize,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) plan: Plan,
+    /// Which run this is; 0 before the first.
+    pub(crate) run: u32,
+    pub(crate) alive: bool,
+    /// Said goodbye and will die without more ado.
+    pub(crate) stopping: bool,
+    /// When this run began: its own time starts at zero there.
+    boot: Instant,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) dials: Vec<Dialled>,
+    next_link: Vec<u32>,
+    pub(crate) chance: Chance,
+}
+
+impl Node {
+    pub(crate) fn new(index: usize, scenario: &Scenario, chance: &mut Chance) -> Self {
+        let (who, plan) = scenario.nodes[index];
+        Self {
+            index,
+            identity: person(who),
+            plan,
+            run: 0,
+            alive: false,
+            stopping: false,
+            boot: Instant::ZERO,
+            seats: Vec::new(),
+            dials: Vec::new(),
+            next_link: Vec::new(),
+            chance: chance.fork(),
+        }
+    }
+
+    pub(crate) fn hashname(&self) -> Hashname {
+        self.identity.hashname()
+    }
+
+    /// Starts a run: a new boot epoch, new chance, and nothing remembered.
+    pub(crate) fn start(&mut self, around: &mut Around<'_>, everyone: &[Arc<Identity>]) {
+        let scenario = around.scenario;
+        self.run += 1;
+        self.alive = true;
+        self.stopping = false;
+        self.boot = around.now;
+        self.next_link = vec![0; usize::from(self.plan.partitions())];
+        let settings = Settings {
+            plan: self.plan,
+            identity: Arc::clone(&self.identity),
+            epoch: BootEpoch(self.chance.u64()),
+            name: NodeName::new(format!("n{}", self.index).as_bytes()).expect("a name"),
+            limits: Arc::new(scenario.limits.clone()),
+            stream_limits: scenario.stream_limits.clone(),
+            line_secret: self.chance.bytes(),
+        };
+        self.seats = (0..self.plan.seats())
+            .map(|seat| {
+                let shard = Shard::new(&settings, seat, self.chance.fork());
+                Seat::new(shard, &self.plan, &mut self.chance)
+            })
+            .collect();
+        self.introduce(scenario, everyone);
+        self.dials = Dialled::of(self.index, scenario);
+        for dial in 0..self.dials.len() {
+            let event = Event::Dial { node: self.index, dial, run: self.run };
+            around.agenda.at(around.now, event);
+        }
+        around.watch.started(self.index);
+        for seat in 0..self.seats.len() {
+            self.wake(seat, around);
+        }
+    }
+
+    /// Tells the partitions whom the configuration knows, as the engine does.
+    fn introduce(&mut self, scenario: &Scenario, everyone: &[Arc<Identity>]) {
+        for (_, other) in scenario.known.iter().filter(|(a, _)| *a == self.index) {
+            let record = Arc::clone(everyone[*other].record());
+            let role = Role::Partition(self.plan.partition_of(&record.hashname().address()));
+            let shard = &mut self.seats[self.plan.seat(role)].shard;
+            let found = Post::Found(record.hashname(), vec![address_of(*other)]);
+            shard.handle(Instant::ZERO, DAWN, Input::Post(role, found));
+            shard.handle(Instant::ZERO, DAWN, Input::Post(role, Post::Learned(record)));
+        }
+    }
+
+    /// The process dies: nothing is said, the kernel resets its connections.
+    pub(crate) fn die(&mut self, around: &mut Around<'_>) {
+        self.alive = false;
+        self.seats.clear();
+        for (number, connection) in around.network.connections.iter_mut().enumerate() {
+            for end in [0, 1] {
+                let here = connection.ends[end];
+                if here.open && here.node == Some(self.index) && here.run == self.run {
+                    connection.reset(around.now, end);
+                    let event = Event::Pipe { connection: number, from: end };
+                    around.agenda.at(around.now, event);
+                }
+            }
+        }
+        around.apps.crashed(self.index);
+        around.watch.stopped(self.index);
+    }
+
+    /// The node's own time.
+    pub(crate) fn clock(&self, now: Instant) -> (Instant, Wall) {
+        let wall = DAWN.after(now.since(Instant::ZERO));
+        (Instant::ZERO + now.since(self.boot), wall)
+    }
+
+    /// The world's time of one of the node's.
+    pub(crate) fn world_time(&self, at: Instant) -> Instant {
+        self.boot + at.since(Instant::ZERO)
+    }
+
+    /// A number that no other link of this run has, read on the seat of that partition.
+    pub(crate) fn new_link(&mut self, partition: u16) -> LinkId {
+        let next = &mut self.next_link[usize::from(partition)];
+        let link = LinkId(*next * u32::from(self.plan.partitions()) + u32::from(partition));
+        *next += 1;
+        link
+    }
+
+    /// The seat that reads a link.
+    pub(crate) fn reader(&self, link: LinkId) -> usize {
+        self.plan.seat(self.plan.reader_of(link))
+    }
+
+    /// A seat has something to do: it wakes, as soon as chance lets it.
+    pub(crate) fn wake(&mut self, seat: usize, around: &mut Around<'_>) {
+        let latest = around.scenario.sleepy;
+        let due = around.now + self.chance.time(core::time::Duration::ZERO, latest);
+        self.wake_at(seat, due, around.agenda);
+    }
+
+    /// A seat wakes then, or earlier.
+    pub(crate) fn wake_at(&mut self, seat: usize, due: Instant, agenda: &mut Agenda) {
+        let held = &mut self.seats[seat];
+        let due = due.max(held.stalled_until);
+        if held.wakes.is_none_or(|w| due < w) {
+            held.wakes = Some(due);
+            agenda.at(due, Event::Seat { node: self.index, seat });
+        }
+    }
+
+    /// Puts a letter into a seat's mailbox, as the runtime does.
+    pub(crate) fn send(&mut self, from: Option<usize>, mail: Mail, around: &mut Around<'_>) {
+        let Mail { seat, urgent, letter } = mail;
+        let (most_urgent, most_ordinary) = around.scenario.mailbox;
+        let waits = from.is_some_and(|f| urgent && !self.seats[f].kept[seat].is_empty());
+        let to = &mut self.seats[seat];
+        let full = if urgent {
+            to.urgent.len() >= most_urgent
+        } else {
+            to.ordinary.len() >= most_ordinary
+        };
+        match from {
+            Some(from) if urgent && (full || waits) => {
+                self.seats[from].kept[seat].push_back(letter);
+            }
+            _ if full => around.watch.mail_dropped(self.index, &letter),
+            _ if urgent => to.urgent.push_back(letter),
+            _ => to.ordinary.push_back(letter),
+        }
+        self.wake(seat, around);
+    }
+
+    /// Puts what had to wait into the mailboxes that have room again. True if some still waits.
+    pub(crate) fn send_kept(&mut self, from: usize, around: &mut Around<'_>) -> bool {
+        let mut waits = false;
+        for seat in 0..self.seats.len() {
+            let mut kept = core::mem::take(&mut self.seats[from].kept[seat]);
+            while self.seats[seat].urgent.len() < around.scenario.mailbox.0 {
+                let Some(letter) = kept.pop_front() else { break };
+                self.seats[seat].urgent.push_back(letter);
+                self.wake(seat, around);
+            }
+            waits |= !kept.is_empty();
+            self.seats[from].kept[seat] = kept;
+        }
+        waits
+    }
+
+    /// Whether every mailbox and socket of the node is empty.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.seats.iter().all(Seat::is_idle)
+    }
+
+    /// The applications' jobs come in as letters.
+    pub(crate) fn job(&mut self, seat: usize, urgent: bool, letter: Letter, a: &mut Around<'_>) {
+        self.send(None, Mail { seat, urgent, letter }, a);
+    }
+}
