@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the benchmarks and the tests beside them share.
+
+pub mod relay;

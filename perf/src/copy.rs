@@ -26,8 +26,14 @@ pub(crate) fn run() -> io::Result<()> {
     let mut copy = Copy { input: vec![0; READ], held: 0, output: Vec::with_capacity(2 * READ) };
     loop {
         poll.poll(&mut events, Some(Duration::from_secs(1)))?;
-        if !copy.round(&mut source, &mut sink)? {
-            return Ok(());
+        match copy.round(&mut source, &mut sink) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // The other process has measured enough.
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                return Ok(());
+            }
+            Err(e) => return Err(e),
         }
     }
 }

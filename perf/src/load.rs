@@ -93,14 +93,15 @@ fn generate(
     arrived: &AtomicU64,
     end: &AtomicBool,
 ) -> io::Result<()> {
-    let (group, window) = (u64::from(arguments.group), u64::from(arguments.window));
+    let group = u64::from(arguments.group);
+    let window = arguments.window.map_or(u64::MAX, u64::from).max(group);
     let length = u16::try_from(arguments.frame() - 4).unwrap_or(u16::MAX).to_be_bytes();
     let mut frame = vec![0x5a; arguments.frame()];
     frame.iter_mut().zip([length[0], length[1], 6, 3]).for_each(|(byte, value)| *byte = value);
     let groups = frame.repeat(usize::from(arguments.group));
     let mut sent = 0;
     while !end.load(Ordering::Relaxed) {
-        if sent + group > arrived.load(Ordering::Relaxed) + window.max(group) {
+        if sent + group > arrived.load(Ordering::Relaxed).saturating_add(window) {
             thread::yield_now();
             continue;
         }

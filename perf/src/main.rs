@@ -43,9 +43,9 @@ struct Arguments {
     /// Frames in one write of the generator
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     group: u16,
-    /// Frames on their way at most
-    #[arg(long, default_value_t = 2_048)]
-    window: u32,
+    /// Frames on their way at most [default: as many as the connections hold]
+    #[arg(long)]
+    window: Option<u32>,
     /// Seconds measured, after half a second to warm up
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,

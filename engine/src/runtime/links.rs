@@ -8,7 +8,7 @@
 //!   dial / accept ─► handshake ─► open ─► closed ─► (dialled ones: wait, dial again)
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -49,6 +49,8 @@ struct Reader {
     partial: BytesMut,
     /// The poller said that the other side ended its stream.
     ending: bool,
+    /// It is among those with more to read.
+    queued: bool,
 }
 
 /// One link's writing half.
@@ -82,8 +84,8 @@ pub struct Closed {
 pub struct Readers {
     links: HashMap<LinkId, Reader>,
     by_token: HashMap<Token, LinkId>,
-    /// Links with more to read than their turn allowed.
-    unread: Vec<LinkId>,
+    /// Links with more to read than their turn allowed, each once.
+    unread: VecDeque<LinkId>,
     moved: Moved,
 }
 
@@ -102,8 +104,10 @@ pub struct Writers {
     pieces: usize,
     links: HashMap<LinkId, WriteHalf>,
     by_token: HashMap<Token, LinkId>,
-    /// Links that may have something to write.
+    /// Links that may have something to write,
     busy: Vec<LinkId>,
+    /// and the room for those whose turn it is, kept so that a round allocates nothing.
+    turn: Vec<LinkId>,
 }
 
 /// A new connection.
@@ -171,6 +175,7 @@ impl Readers {
             handshake,
             partial,
             ending: false,
+            queued: false,
         };
         self.links.insert(link, reader);
         self.by_token.insert(token, link);
@@ -189,15 +194,19 @@ impl Readers {
         self.links.get(&link).map(|l| (l.remote, l.dial, l.transport.is_protected()))
     }
 
-    /// The links with more to read, taken out.
-    pub fn take_unread(&mut self) -> Vec<LinkId> {
-        std::mem::take(&mut self.unread)
+    /// How many links have more to read.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.unread.len()
     }
 
-    /// Whether some links have more to read.
-    #[must_use]
-    pub fn has_unread(&self) -> bool {
-        !self.unread.is_empty()
+    /// Takes out the link that has waited longest with more to read.
+    pub fn next_unread(&mut self) -> Option<LinkId> {
+        let link = self.unread.pop_front()?;
+        if let Some(reader) = self.links.get_mut(&link) {
+            reader.queued = false;
+        }
+        Some(link)
     }
 
     /// When the first handshake under way runs out of time.
@@ -261,7 +270,10 @@ impl Readers {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        self.unread.push(link);
+        if !reader.queued {
+            reader.queued = true;
+            self.unread.push_back(link);
+        }
         Ok(opened)
     }
 
@@ -315,7 +327,8 @@ impl Writers {
     #[must_use]
     pub fn new(pieces: usize) -> Self {
         let pieces = pieces.clamp(1, PIECES);
-        Self { pieces, links: HashMap::new(), by_token: HashMap::new(), busy: Vec::new() }
+        let (links, by_token) = Default::default();
+        Self { pieces, links, by_token, busy: Vec::new(), turn: Vec::new() }
     }
 
     /// Takes the writing half of a link.
@@ -366,7 +379,8 @@ impl Writers {
             self.busy.push(link);
         }
         let mut broken = Vec::new();
-        for link in std::mem::take(&mut self.busy) {
+        std::mem::swap(&mut self.busy, &mut self.turn);
+        for link in self.turn.drain(..) {
             let Some(half) = self.links.get_mut(&link).filter(|h| !h.blocked) else { continue };
             let Some(outgoing) = writer.outgoing(link) else { continue };
             match half.write(now, outgoing, self.pieces) {

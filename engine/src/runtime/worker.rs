@@ -343,7 +343,8 @@ impl Worker {
             for index in 0..self.udp.len() {
                 self.read_datagrams(now, index);
             }
-            for link in self.readers.take_unread() {
+            for _ in 0..self.readers.unread() {
+                let Some(link) = self.readers.next_unread() else { break };
                 self.link_ready(now, link);
             }
             self.keep_time(now);
@@ -357,13 +358,13 @@ impl Worker {
     /// Lets more come together, if what comes is much and small.
     fn rest(&mut self, now: Instant) {
         let nap = self.nap.after(now, self.readers.take_moved());
-        if let Some(nap) = nap.filter(|_| !self.readers.has_unread() && !self.writers.is_busy()) {
+        if let Some(nap) = nap.filter(|_| self.readers.unread() == 0 && !self.writers.is_busy()) {
             std::thread::park_timeout(nap);
         }
     }
 
     fn sleep(&mut self, events: &mut Events) {
-        let more = self.readers.has_unread()
+        let more = self.readers.unread() > 0
             || self.udp.iter().any(|u| u.unread)
             || self.writers.is_busy()
             || self.kept.iter().any(|k| !k.is_empty())
