@@ -74,7 +74,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(addresses: &[Address], ttl: u8, settled: Instant, chance: &mut Chance) -> Self {
+    pub(crate) fn new(
+        addresses: &[Address],
+        ttl: u8,
+        settled: Instant,
+        chance: &mut Chance,
+    ) -> Self {
         let nodes = addresses.iter().map(|address| Watched {
             address: *address,
             states: BTreeMap::new(),
@@ -248,7 +253,7 @@ impl Watch {
 /// Whether a contact may come from one state to another in one round, which is a few steps.
 fn leads_to(from: State, to: State) -> bool {
     let step = |a: State, b: State| a == b || a.may_become(b);
-    State::ALL.into_iter().any(|x| {
-        step(from, x) && State::ALL.into_iter().any(|y| step(x, y) && step(y, to))
-    })
+    State::ALL
+        .into_iter()
+        .any(|x| step(from, x) && State::ALL.into_iter().any(|y| step(x, y) && step(y, to)))
 }

@@ -127,8 +127,9 @@ impl Seen {
 
     /// The same with one to eight bits flipped, from byte `first` on.
     pub(crate) fn flipped(&mut self, bytes: &Bytes, first: usize) -> Bytes {
-        let (front, mut rest) = (bytes.slice(..first.min(bytes.len())), bytes.slice(first.min(bytes.len())..));
-        for _ in 0..self.chance.from_to(1, 8) {
+        let (front, mut rest) =
+            (bytes.slice(..first.min(bytes.len())), bytes.slice(first.min(bytes.len())..));
+        for _ in 0..self.chance.between(1, 8) {
             rest.flip_bit(self.chance.u64());
         }
         Bytes::from([front, rest].concat())

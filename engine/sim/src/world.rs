@@ -121,7 +121,7 @@ impl World {
 
     /// Packets dropped for want of room since everything was healed.
     pub(crate) fn full_since(&self) -> u64 {
-        self.full() - self.full_before
+        self.full().saturating_sub(self.full_before)
     }
 
     fn full(&self) -> u64 {
@@ -182,7 +182,8 @@ impl World {
         if !nodes[node].alive {
             nodes[node].start(&mut around, &people);
             let (run, plan) = (nodes[node].run, nodes[node].plan);
-            let text = format!("starts run {run}, {:?} on {} seats", plan.placement(), plan.seats());
+            let text =
+                format!("starts run {run}, {:?} on {} seats", plan.placement(), plan.seats());
             self.trace.say(self.now, node, text);
         }
     }
@@ -248,8 +249,7 @@ impl World {
         let link = far.link;
         let incoming = match segment {
             Segment::Bytes(bytes) => {
-                let note =
-                    Note::Segment { to, link, bytes: bytes.len(), digest: digest(&bytes) };
+                let note = Note::Segment { to, link, bytes: bytes.len(), digest: digest(&bytes) };
                 self.trace.note(self.now, note);
                 Incoming::Bytes { link, bytes }
             }

@@ -125,7 +125,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
     summary.ok = summary.failed.is_empty();
     summary.real_s = clock.now().since(Instant::ZERO).as_secs_f64();
     summary.seeds_per_s = summary.seeds as f64 / summary.real_s.max(0.001);
-    if args.json { print::json(&summary)? } else { summary.print()? }
+    if args.json {
+        print::json(&summary)?
+    } else {
+        summary.print()?
+    }
     if summary.ok { Ok(()) } else { Err(Failure::Told) }
 }
 

@@ -35,14 +35,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) const fn new(spec: &AskSpec) -> Self {
-        Self {
-            spec: *spec,
-            asked: None,
-            asker_died: false,
-            answer: None,
-            answers: 0,
-            arrived: 0,
-        }
+        Self { spec: *spec, asked: None, asker_died: false, answer: None, answers: 0, arrived: 0 }
     }
 
     /// Whether a ping came back.

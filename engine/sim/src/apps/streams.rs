@@ -93,7 +93,13 @@ impl Apps {
         self.ready.entry(place).or_default().insert(key);
     }
 
-    fn enter(&mut self, place: Place, key: StreamKey, peer: Hashname, number: Option<usize>) -> usize {
+    fn enter(
+        &mut self,
+        place: Place,
+        key: StreamKey,
+        peer: Hashname,
+        number: Option<usize>,
+    ) -> usize {
         self.halves.push(Half {
             place,
             key,
@@ -303,9 +309,7 @@ impl Apps {
             ready.remove(&key.1);
         }
         let whole = self.halves[at].header.len() == 16 && read == HEADER + length;
-        (!whole).then(|| {
-            format!("stream {:?} ended after {read} bytes", self.halves[at].number)
-        })
+        (!whole).then(|| format!("stream {:?} ended after {read} bytes", self.halves[at].number))
     }
 
     fn give_up(

@@ -37,7 +37,12 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    pub(crate) fn new(addresses: &[Address], ttl: u8, settled: Instant, chance: &mut Chance) -> Self {
+    pub(crate) fn new(
+        addresses: &[Address],
+        ttl: u8,
+        settled: Instant,
+        chance: &mut Chance,
+    ) -> Self {
         Self {
             addresses: addresses.to_vec(),
             ttl,

@@ -18,8 +18,8 @@ use super::{Around, Node};
 use crate::agenda::Event;
 use crate::apps::{Job, Place};
 use crate::draw::{Draw, ms};
-use crate::network::connection::Segment;
 use crate::network::Datagram;
+use crate::network::connection::Segment;
 use crate::node::dials::Stage;
 use crate::scenario::node_at;
 
@@ -51,9 +51,23 @@ pub(crate) struct Mail {
 /// What sockets have for a seat, in order.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    Datagram { from: SocketAddr, bytes: Bytes },
-    Opened { link: LinkId, side: Side, transport: Transport, cost: Cost, dial: Option<usize>, connection: usize, end: usize },
-    Bytes { link: LinkId, bytes: Bytes },
+    Datagram {
+        from: SocketAddr,
+        bytes: Bytes,
+    },
+    Opened {
+        link: LinkId,
+        side: Side,
+        transport: Transport,
+        cost: Cost,
+        dial: Option<usize>,
+        connection: usize,
+        end: usize,
+    },
+    Bytes {
+        link: LinkId,
+        bytes: Bytes,
+    },
     Ended(LinkId),
 }
 
@@ -147,7 +161,12 @@ impl Node {
             let Some(letter) = letter else { return false };
             match letter {
                 Letter::Post(role, post) => {
-                    around.watch.handle(self.index, &mut held.shard, (around.now, now, wall), Input::Post(role, post));
+                    around.watch.handle(
+                        self.index,
+                        &mut held.shard,
+                        (around.now, now, wall),
+                        Input::Post(role, post),
+                    );
                 }
                 Letter::Adopt(link, connection, end) => {
                     held.writers.insert(link, (connection, end));
@@ -158,7 +177,13 @@ impl Node {
                 }
                 Letter::Job(job) => {
                     let place = Place { node: self.index, seat };
-                    around.apps.obey(place, &mut held.shard, (around.now, now, wall), job, around.trace);
+                    around.apps.obey(
+                        place,
+                        &mut held.shard,
+                        (around.now, now, wall),
+                        job,
+                        around.trace,
+                    );
                 }
             }
         }
@@ -255,7 +280,9 @@ impl Node {
                         let letter = Letter::Post(role, post);
                         self.send(Some(seat), Mail { seat: to, urgent, letter }, around);
                     }
-                    Output::Line(event) => around.apps.line(self.index, around.now, event, around.trace),
+                    Output::Line(event) => {
+                        around.apps.line(self.index, around.now, event, around.trace)
+                    }
                     Output::Stream(key, event) => {
                         let shard = &self.seats[seat].shard;
                         around.apps.stream(place, shard, around.now, key, event, around.trace);
@@ -330,7 +357,7 @@ impl Node {
                     pipe.blocked = true;
                     break;
                 }
-                let budget = if chance.percent(10) { chance.from_to(1, 1_500) } else { WRITE };
+                let budget = if chance.percent(10) { chance.between(1, 1_500) } else { WRITE };
                 let budget = usize::try_from(budget).unwrap_or(1).min(room);
                 let mut slices = [IoSlice::new(&[]); 16];
                 let used = outgoing.gather(budget, &mut slices);
