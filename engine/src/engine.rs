@@ -4,23 +4,25 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender as Reply, TrySendError, bounded};
+use crossbeam::channel::Sender as Reply;
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Limits};
 use trunkline_proto::shard::{Input, Node, Shard};
-use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
+use trunkline_proto::wire::package::Code;
 
 use crate::handle::Handle;
-use crate::net::{LinkListener, LinkTls, TcpOptions, UdpOptions, UdpPort};
+use crate::inbox::Arrivals;
+use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
 use crate::runtime::tunnels::Tunnels;
@@ -30,8 +32,6 @@ use crate::setup::Setup;
 /// Letters a mailbox holds, urgent and ordinary. × ~200 bytes = 1 MiB a worker, and what the
 /// letters hold: at most a frame each.
 const MAILBOX: (usize, usize) = (2_048, 4_096);
-/// Messages that wait for the application.
-const INBOX: usize = 65_536;
 /// Open questions of the application.
 const QUESTIONS: usize = 65_536;
 /// How long goodbyes may take.
@@ -63,19 +63,26 @@ pub enum StartError {
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     tokens: AtomicU64,
+    /// The node ends, whatever else is in the mailboxes.
+    pub(crate) stopping: AtomicBool,
     waiting: Mutex<HashMap<Token, Reply<Answer>>>,
-    inbox: Reply<Message>,
+    pub(crate) inbox: Arc<Arrivals>,
     /// Messages the application did not take in time.
     pub(crate) overflowed: AtomicU64,
-    /// Messages sent without waiting that came back.
-    pub(crate) came_back: AtomicU64,
+    /// Messages sent without waiting that came back, by the number of the code.
+    came_back: [AtomicU64; Code::ALL.len() + 1],
     nodes: Mutex<HashSet<Hashname>>,
     nodes_changed: Condvar,
 }
 
 impl Shared {
     pub(crate) fn new_token(&self) -> Token {
-        Token(self.tokens.fetch_add(1, Ordering::Relaxed))
+        self.new_tokens(1)
+    }
+
+    /// The first of `count` numbers in a row that nobody else has.
+    pub(crate) fn new_tokens(&self, count: u64) -> Token {
+        Token(self.tokens.fetch_add(count, Ordering::Relaxed))
     }
 
     /// Waits for the answer to `token`. False if too many wait already.
@@ -96,14 +103,25 @@ impl Shared {
         match self.waiting.lock().remove(&token) {
             Some(reply) => drop(reply.try_send(answer)),
             None => {
-                self.came_back.fetch_add(1, Ordering::Relaxed);
+                if let Answer::Failed { code, .. } = answer
+                    && let Some(count) = self.came_back.get(code as usize)
+                {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
     }
 
-    pub(crate) fn arrived(&self, message: Message) {
-        if let Err(TrySendError::Full(_)) = self.inbox.try_send(message) {
-            self.overflowed.fetch_add(1, Ordering::Relaxed);
+    /// How many messages sent without waiting came back with this code.
+    pub(crate) fn came_back(&self, code: Code) -> u64 {
+        self.came_back.get(code as usize).map_or(0, |c| c.load(Ordering::Relaxed))
+    }
+
+    /// Gives the application what a round brought.
+    pub(crate) fn arrived(&self, messages: &mut Vec<Message>) {
+        let over = self.inbox.put(messages);
+        if over > 0 {
+            self.overflowed.fetch_add(over as u64, Ordering::Relaxed);
         }
     }
 
@@ -122,6 +140,12 @@ impl Shared {
         let mut nodes = self.nodes.lock();
         let missing = |n: &mut HashSet<Hashname>| !n.contains(node);
         !self.nodes_changed.wait_while_for(&mut nodes, missing, patience).timed_out()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.inbox.close();
     }
 }
 
@@ -159,14 +183,15 @@ impl Engine {
             stream_limits: setup.stream_limits.clone(),
             line_secret: chance.bytes(),
         };
-        let (inbox, messages) = bounded(INBOX);
         let shared = Arc::new(Shared {
             limits: setup.limits.clone(),
-            tokens: AtomicU64::new(1),
+            // Others see these numbers; nobody is to guess the next ones from afar.
+            tokens: AtomicU64::new(chance.u64()),
+            stopping: AtomicBool::new(false),
             waiting: Mutex::new(HashMap::new()),
-            inbox,
+            inbox: Arc::default(),
             overflowed: AtomicU64::new(0),
-            came_back: AtomicU64::new(0),
+            came_back: std::array::from_fn(|_| AtomicU64::new(0)),
             nodes: Mutex::new(HashSet::new()),
             nodes_changed: Condvar::new(),
         });
@@ -181,7 +206,6 @@ impl Engine {
         let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
         let handle =
             Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
-        let handle = handle.with_messages(messages);
         let workers = build(&setup, &node, &shared, seats, &others, sockets, &tls, &mut chance)?;
         let mut engine = Self { handle, threads: Vec::new(), udp, links };
         engine.spawn(workers)?;
@@ -231,6 +255,7 @@ impl Engine {
         self.handle.command_all(|| Command::Drain);
         // Goodbyes cross between seats and into sockets; nobody answers them.
         std::thread::park_timeout(if self.handle.plan().seats() > 1 { DRAIN } else { DRAIN / 4 });
+        self.handle.end();
         self.handle.command_all(|| Command::Stop);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -291,7 +316,8 @@ impl Sockets {
             let mut what = *what;
             for list in &mut listeners {
                 let name = || format!("{} ({})", what.address, what.transport);
-                let listener = LinkListener::bind(what.address, TcpOptions::default(), reuse_port)
+                let options = ListenOptions { reuse_port, ..ListenOptions::default() };
+                let listener = LinkListener::bind(what.address, TcpOptions::default(), options)
                     .map_err(|source| StartError::Listen { what: name(), source })?;
                 what.address = listener.local_addr();
                 list.push((listener, what));
@@ -359,6 +385,7 @@ fn build(
             dials,
             tls: tls.clone(),
             tunnels: Tunnels::new(setup.allow.clone()),
+            pieces_per_write: setup.pieces_per_write,
         })?);
     }
     Ok(workers)
@@ -380,6 +407,11 @@ fn introduce(shard: &mut Shard, setup: &Setup, partition: Option<usize>) {
 }
 
 impl Handle {
+    /// Lets every worker end at its next round.
+    fn end(&self) {
+        self.shared().stopping.store(true, Ordering::Relaxed);
+    }
+
     /// Sends a command to every worker.
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
         for worker in self.workers() {
@@ -387,6 +419,3 @@ impl Handle {
         }
     }
 }
-
-/// Where the application takes messages from.
-pub(crate) type Messages = Receiver<Message>;

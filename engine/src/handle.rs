@@ -1,5 +1,6 @@
 //! What an application does with a running node.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +13,11 @@ use trunkline_proto::base::{Address, Hashname, Priority};
 use trunkline_proto::crypto::Identity;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
-use trunkline_proto::switch::{Answer, Ask, Message, Question, Token};
+use trunkline_proto::switch::{Answer, Ask, Question, Token};
 use trunkline_proto::wire::package::Code;
 
-use crate::engine::{Messages, Shared};
+use crate::engine::Shared;
+use crate::inbox::Inbox;
 use crate::runtime::mailbox::{Lane, Sender};
 use crate::runtime::tunnels::ProxyId;
 use crate::runtime::worker::{Command, Letter, Report};
@@ -24,6 +26,9 @@ use crate::runtime::worker::{Command, Letter, Report};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most hops a trace looks for.
 const HOPS: u8 = 32;
+/// Messages and bytes of them that cross to a worker in one letter. 4,096 letters hold 1 GiB at
+/// the very most, as they would with one message of the largest size in each.
+const LETTER: (usize, usize) = (256, 256 << 10);
 
 /// Why something asked of the mesh did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,7 +82,6 @@ pub struct Handle {
     plan: Plan,
     shared: Arc<Shared>,
     workers: Vec<Sender<Letter>>,
-    messages: Option<Messages>,
     proxies: Arc<AtomicU64>,
 }
 
@@ -94,16 +98,15 @@ impl Handle {
         shared: Arc<Shared>,
         workers: Vec<Sender<Letter>>,
     ) -> Self {
-        Self { identity, plan, shared, workers, messages: None, proxies: Arc::default() }
-    }
-
-    pub(crate) fn with_messages(mut self, messages: Messages) -> Self {
-        self.messages = Some(messages);
-        self
+        Self { identity, plan, shared, workers, proxies: Arc::default() }
     }
 
     pub(crate) fn workers(&self) -> &[Sender<Letter>] {
         &self.workers
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub(crate) const fn plan(&self) -> &Plan {
@@ -225,7 +228,7 @@ impl Handle {
             return Err(Failure::Busy);
         }
         let asked = self.post(peer, Ask { token, peer, question });
-        let result = match asked {
+        let result = match asked.map_err(|_| Failure::Busy) {
             Ok(()) => answer
                 .recv_timeout(patience + PATIENCE)
                 .map_err(|_| Failure::Code { code: Code::TimedOut, by: None }),
@@ -237,16 +240,24 @@ impl Handle {
         result
     }
 
-    fn post(&self, peer: Hashname, ask: Ask) -> Result<(), Failure> {
+    /// Gives back what the worker's queue has no room for.
+    fn post(&self, peer: Hashname, ask: Ask) -> Result<(), Option<Question>> {
         let partition = self.plan.partition_of(&peer.address());
         let role = Role::Partition(partition);
         let lane = match &ask.question {
-            Question::Message { priority, .. } if *priority <= Priority::DEFAULT => Lane::Ordinary,
+            Question::Message { priority, .. } | Question::Messages { priority, .. }
+                if *priority <= Priority::DEFAULT =>
+            {
+                Lane::Ordinary
+            }
             _ => Lane::Urgent,
         };
         let letter = Letter::Post(role, Post::Ask(ask));
-        let worker = self.workers.get(self.plan.seat(role)).ok_or(Failure::Busy)?;
-        worker.push(lane, letter).map_err(|_| Failure::Busy)
+        let worker = self.workers.get(self.plan.seat(role)).ok_or(None)?;
+        worker.push(lane, letter).map_err(|letter| match letter {
+            Letter::Post(_, Post::Ask(ask)) => Some(ask.question),
+            _ => None,
+        })
     }
 
     /// Sends a message without waiting. It is delivered at most once; if it comes back, that is
@@ -263,13 +274,52 @@ impl Handle {
         let token = self.shared.new_token();
         let SendOptions { priority, sealed, reply } = options;
         let question = Question::Message { priority, reply, sealed, payload };
-        self.post(peer, Ask { token, peer, question }).map(|()| token)
+        let posted = self.post(peer, Ask { token, peer, question });
+        posted.map(|()| token).map_err(|_| Failure::Busy)
+    }
+
+    /// Sends messages to one peer without waiting, in order, from the front of `payloads`, until
+    /// none is left or this node's queue is full: then try again with what is left. Gives back
+    /// how many it took; each is then on its way as with [`Self::send`].
+    ///
+    /// Messages handed over together share the cost of crossing to the worker, and plain ones
+    /// travel to the first hop in one piece.
+    pub fn send_many(
+        &self,
+        peer: Hashname,
+        payloads: &mut VecDeque<Bytes>,
+        options: SendOptions,
+    ) -> usize {
+        let SendOptions { priority, sealed, reply } = options;
+        let mut taken = 0;
+        while !payloads.is_empty() {
+            let some: Vec<Bytes> = payloads.drain(..letter_of(payloads)).collect();
+            let count = some.len();
+            let token = self.shared.new_tokens(count as u64);
+            let question = Question::Messages { priority, reply, sealed, payloads: some };
+            if let Err(back) = self.post(peer, Ask { token, peer, question }) {
+                if let Some(Question::Messages { payloads: some, .. }) = back {
+                    some.into_iter().rev().for_each(|p| payloads.push_front(p));
+                }
+                break;
+            }
+            taken += count;
+        }
+        taken
     }
 
     /// Messages sent that came back, so far.
     #[must_use]
     pub fn came_back(&self) -> u64 {
-        self.shared.came_back.load(Ordering::Relaxed)
+        self.came_back_by_code().map(|(_, count)| count).sum()
+    }
+
+    /// How many messages came back with each code, so far. Nodes on the way tell a sender of only
+    /// so many a second ([`Limits::returns_per_source`]): more may be missing than came back.
+    ///
+    /// [`Limits::returns_per_source`]: trunkline_proto::base::Limits::returns_per_source
+    pub fn came_back_by_code(&self) -> impl Iterator<Item = (Code, u64)> + '_ {
+        Code::ALL.into_iter().map(|code| (code, self.shared.came_back(code)))
     }
 
     /// Messages that arrived and were dropped because nobody took them, so far.
@@ -281,7 +331,7 @@ impl Handle {
     /// Where messages arrive. All handles share it: a message is taken once.
     #[must_use]
     pub fn inbox(&self) -> Inbox {
-        Inbox { messages: self.messages.clone() }
+        Inbox(self.shared.inbox.clone())
     }
 
     /// What every worker tells of itself.
@@ -303,24 +353,15 @@ impl Handle {
     }
 }
 
-/// Messages that arrived, in order of arrival.
-#[derive(Clone, Debug)]
-pub struct Inbox {
-    messages: Option<Messages>,
-}
-
-impl Inbox {
-    /// The next message; `None` when `patience` ends first or the node is gone.
-    #[must_use]
-    pub fn next(&self, patience: Duration) -> Option<Message> {
-        self.messages.as_ref()?.recv_timeout(patience).ok()
-    }
-
-    /// The next message, if one is there.
-    #[must_use]
-    pub fn try_next(&self) -> Option<Message> {
-        self.messages.as_ref()?.try_recv().ok()
-    }
+/// How many messages from the front cross in one letter: at least one, if there is one.
+fn letter_of(payloads: &VecDeque<Bytes>) -> usize {
+    let (most, mut room) = LETTER;
+    let fits = |p: &&Bytes| {
+        let fits = p.len() <= room;
+        room = room.saturating_sub(p.len());
+        fits
+    };
+    payloads.iter().take(most).take_while(fits).count().clamp(1, payloads.len().max(1))
 }
 
 /// A local port that leads to a target behind a peer, as long as this lives.

@@ -10,11 +10,15 @@ pub mod config;
 pub mod control;
 mod engine;
 mod handle;
+mod inbox;
 pub mod net;
+mod owner;
 pub mod runtime;
 mod setup;
 
 pub use engine::{Engine, StartError};
-pub use handle::{Failure, Handle, Hop, Inbox, SendOptions, Tunnel};
+pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
+pub use inbox::Inbox;
+pub use owner::Owner;
 pub use setup::{Dial, Listener, Setup, SetupError};
 pub use trunkline_proto as proto;

@@ -85,6 +85,9 @@ pub struct Setup {
     pub limits: Limits,
     /// The bounds of streams.
     pub stream_limits: StreamLimits,
+    /// Most pieces of memory that one write to a link takes, each a run of frames that go the
+    /// same way. Fewer than the default serve to measure what such a neighbour costs.
+    pub pieces_per_write: usize,
 }
 
 /// Why a configuration could not be made concrete.
@@ -128,6 +131,7 @@ impl Setup {
             plan: default_plan(),
             limits: Limits::default(),
             stream_limits: StreamLimits::default(),
+            pieces_per_write: crate::runtime::links::PIECES,
         }
     }
 

@@ -107,7 +107,7 @@ fn s11_s24_a_tcp_connection_is_carried_through_the_relay_with_both_its_ends() {
         let proxy = proxy.expect("a proxy");
         let mut socket = TcpStream::connect(proxy.local_addr()).expect("a connection");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let sent: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         let mut writer = socket.try_clone().expect("a second handle");
         let copy = sent.clone();
         #[allow(clippy::disallowed_methods, reason = "reading while writing")]

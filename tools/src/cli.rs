@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, config, keys, ping, proxy, sim, status, trace};
+use crate::commands::{check, config, demo, keys, ping, proxy, run, sim, status, trace};
 use crate::failure::Failure;
 
 /// A relay and forwarding node for private encrypted meshes.
@@ -31,7 +31,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Keys(keys::Args),
+    Run(run::Args),
     Check(check::Args),
     Config(config::Args),
     Proxy(proxy::Args),
@@ -44,6 +46,8 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Demo(args) => demo::run(args),
+            Self::Run(args) => run::run(args),
             Self::Keys(args) => keys::run(args),
             Self::Check(args) => check::run(args),
             Self::Config(args) => config::run(args),

@@ -14,6 +14,12 @@ impl Clock {
         Self(std::time::Instant::now())
     }
 
+    /// Nanoseconds since the start.
+    #[must_use]
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The time since the start, in whole microseconds.
     #[must_use]
     pub fn now(&self) -> Instant {

@@ -1,7 +1,7 @@
-//! The four system calls of the wire and the laboratory that std does not offer.
+//! The system calls of the wire, the laboratory and the traffic generator that std does not offer.
 //!
-//! All unsafe code of these two rooms is here, and nothing else: what the calls mean and what
-//! their errors say to a user is their callers' matter.
+//! All unsafe code of these rooms is here, and nothing else: what the calls mean and what their
+//! errors say to a user is their callers' matter.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -53,6 +53,35 @@ pub(crate) fn prefer_this_thread() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 1 };
     // SAFETY: the call reads one `sched_param`, which outlives it; 0 means the calling thread.
     let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Keeps the calling thread, and those it starts from now on, on one processor.
+pub(crate) fn stay_on(processor: usize) -> io::Result<()> {
+    // SAFETY: all-zero is the empty set of processors.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    if processor >= 8 * size_of_val(&set) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the processor lies within the set, as was just checked.
+    unsafe { libc::CPU_SET(processor, &mut set) };
+    // SAFETY: the call reads one set of the size that is passed; 0 means the calling thread.
+    let done = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has the kernel end this process when the thread that started it ends, however that ends.
+pub(crate) fn end_with_parent() -> io::Result<()> {
+    // SAFETY: the call takes one number and no memory.
+    let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has the calling thread woken when it asked to be, and not up to 50 µs later to save energy.
+pub(crate) fn wake_on_time() -> io::Result<()> {
+    let nanoseconds: libc::c_ulong = 1;
+    // SAFETY: the call takes one number and no memory.
+    let done = unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, nanoseconds) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

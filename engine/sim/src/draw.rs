@@ -7,7 +7,7 @@ use trunkline_proto::base::Chance;
 /// What a scenario asks of chance.
 pub(crate) trait Draw {
     /// A number from `low` to `high`, both included.
-    fn between(&mut self, low: u64, high: u64) -> u64;
+    fn span(&mut self, low: u64, high: u64) -> u64;
 
     /// True in so many of a hundred cases.
     fn percent(&mut self, percent: u64) -> bool;
@@ -23,7 +23,7 @@ pub(crate) trait Draw {
 }
 
 impl Draw for Chance {
-    fn between(&mut self, low: u64, high: u64) -> u64 {
+    fn span(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
@@ -37,7 +37,7 @@ impl Draw for Chance {
 
     fn time(&mut self, low: Duration, high: Duration) -> Duration {
         let micros = |d: Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
-        Duration::from_micros(self.between(micros(low), micros(high)))
+        Duration::from_micros(self.span(micros(low), micros(high)))
     }
 
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {

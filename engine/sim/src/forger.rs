@@ -129,7 +129,7 @@ impl Seen {
     pub(crate) fn flipped(&mut self, bytes: &Bytes, first: usize) -> Bytes {
         let (front, mut rest) =
             (bytes.slice(..first.min(bytes.len())), bytes.slice(first.min(bytes.len())..));
-        for _ in 0..self.chance.between(1, 8) {
+        for _ in 0..self.chance.span(1, 8) {
             rest.flip_bit(self.chance.u64());
         }
         Bytes::from([front, rest].concat())

@@ -266,7 +266,7 @@ impl Scenario {
 }
 
 fn nodes(chance: &mut Chance) -> Vec<(usize, Plan)> {
-    let count = chance.between(3, 8);
+    let count = chance.span(3, 8);
     let first = chance.index(PEOPLE);
     let plans =
         [Plan::collapsed(1), Plan::collapsed(1), Plan::collapsed(2), Plan::spread(2, 2, 1, 2)];
@@ -299,7 +299,7 @@ fn edges(chance: &mut Chance, nodes: usize) -> Vec<Edge> {
 
 fn edge(chance: &mut Chance, (a, b): (usize, usize)) -> Edge {
     let ends = if chance.percent(50) { [a, b] } else { [b, a] };
-    let mut cost = || u32::try_from(chance.between(1, 20)).unwrap_or(1);
+    let mut cost = || u32::try_from(chance.span(1, 20)).unwrap_or(1);
     let costs = [cost(), cost()];
     Edge {
         ends,

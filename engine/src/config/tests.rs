@@ -208,14 +208,17 @@ proptest::proptest! {
 }
 
 #[test]
-fn every_configuration_in_the_guide_is_one() {
+fn every_configuration_in_the_guides_is_one() {
+    let readme = include_str!("../../../README.md");
     let guide = include_str!("../../../docs/guides/deploy.md");
-    let mut blocks = 0;
-    for block in guide.split("```toml\n").skip(1) {
-        let text = block.split("```").next().unwrap_or_default();
-        let text = text.replace("RELAY_HASHNAME", HASH).replace("B_HASHNAME", HASH);
-        assert!(parse(&text).is_ok(), "{text}");
-        blocks += 1;
+    for (text, expected) in [(readme, 3), (guide, 4)] {
+        let mut blocks = 0;
+        for block in text.split("```toml\n").skip(1) {
+            let text = block.split("```").next().unwrap_or_default();
+            let text = text.replace("RELAY_HASHNAME", HASH).replace("B_HASHNAME", HASH);
+            assert!(parse(&text).is_ok(), "{text}");
+            blocks += 1;
+        }
+        assert_eq!(blocks, expected);
     }
-    assert_eq!(blocks, 4);
 }

@@ -27,8 +27,6 @@ pub struct StatusReport {
     pub pid: u32,
     /// Since its start.
     pub uptime_ms: u64,
-    /// `running` or `draining`.
-    pub state: String,
     /// When its key record ends, in seconds since 1970.
     pub record_expires: u64,
     /// Where it listens, as `udp ADDRESS`, `tls ADDRESS` or `plain ADDRESS`.
@@ -67,6 +65,8 @@ pub struct Traffic {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LinkReport {
+    /// Its number in this process, never used again; 0 while there is no connection.
+    pub id: u32,
     /// What people call it.
     pub name: String,
     /// Who it is; empty if it has not said so yet.
@@ -79,8 +79,6 @@ pub struct LinkReport {
     pub outgoing: bool,
     /// `connecting`, `greeting`, `up`, `waiting` (for the next attempt) or `closing`.
     pub state: String,
-    /// In this state since.
-    pub since_ms: u64,
     /// What crossing it costs.
     pub cost: u32,
     /// The round trip of its heartbeats.
@@ -89,10 +87,8 @@ pub struct LinkReport {
     pub sent: Traffic,
     /// What came over it.
     pub received: Traffic,
-    /// Of what came, what was for other nodes and sent on.
-    pub forwarded: Traffic,
-    /// Bytes waiting to be sent, by priority from 0 to 7.
-    pub queued: Vec<u64>,
+    /// Bytes waiting to be sent, of all priorities.
+    pub queued_bytes: u64,
     /// What its full queues refused.
     pub dropped: u64,
     /// How often it was lost since the start.
@@ -113,22 +109,18 @@ pub struct LineReport {
     pub state: String,
     /// The way its packets take: `direct ADDRESS` or `mesh via NAME`.
     pub way: String,
-    /// Why not a better one: what was tried and how it failed.
-    pub why: Option<String>,
     /// The smoothed round trip.
     pub rtt_us: Option<u64>,
-    /// Since it was opened.
-    pub age_ms: u64,
     /// Since the last packet from the other side.
     pub idle_ms: u64,
     /// Streams that are open in it.
     pub streams: u32,
-    /// What was sent over it.
-    pub sent: Traffic,
-    /// What came over it.
-    pub received: Traffic,
-    /// Why it could not be opened, or was closed, last.
-    pub last_error: Option<String>,
+    /// Payload bytes of its streams sent again.
+    pub resent_bytes: u64,
+    /// Bytes of its streams on their way, and how many the congestion controller allows.
+    pub in_flight_bytes: u64,
+    /// See `in_flight_bytes`.
+    pub window_bytes: u64,
 }
 
 /// One node of the mesh.
@@ -159,26 +151,20 @@ pub struct StreamReport {
     pub hashname: String,
     /// Its number in the line.
     pub id: u64,
-    /// What it carries: `sock TARGET`, `proxy LOCAL`, or the application's word.
+    /// What it carries: `sock TARGET`, or `generic`.
     pub purpose: String,
-    /// `opening`, `open`, `half-closed` or `closing`.
-    pub state: String,
-    /// Since it was opened.
-    pub age_ms: u64,
-    /// The smoothed round trip.
-    pub rtt_us: Option<u64>,
-    /// Bytes sent and acknowledged.
+    /// Whether this node opened it.
+    pub opened_here: bool,
+    /// Its priority.
+    pub priority: u8,
+    /// Bytes taken from the application, and of those, acknowledged by the peer.
+    pub written_bytes: u64,
+    /// See `written_bytes`.
     pub acked_bytes: u64,
-    /// Bytes received in order.
+    /// Bytes received in order, and of those, taken by the application.
     pub received_bytes: u64,
-    /// Bytes sent again.
-    pub resent_bytes: u64,
-    /// Bytes underway, and how many the congestion controller allows.
-    pub in_flight_bytes: u64,
-    /// See `in_flight_bytes`.
-    pub window_bytes: u64,
-    /// What holds it up now: `nothing`, `congestion`, `peer` (its flow control) or `application`.
-    pub held_by: String,
+    /// See `received_bytes`.
+    pub read_bytes: u64,
 }
 
 /// One local port that leads to another hashname.
@@ -191,14 +177,8 @@ pub struct ProxyReport {
     pub hashname: String,
     /// What is reached from there.
     pub target: String,
-    /// Connections open now.
-    pub open: u64,
     /// Connections accepted since the start.
     pub accepted: u64,
-    /// Of those, how many never got through.
-    pub failed: u64,
-    /// Why the last one did not.
-    pub last_error: Option<String>,
 }
 
 /// How many there are.
@@ -229,18 +209,15 @@ pub struct Totals {
 pub struct WorkerReport {
     /// Its name, as the system's tools show it.
     pub name: String,
-    /// The processor time it took.
-    pub cpu_ms: u64,
     /// Rounds of its loop.
     pub rounds: u64,
-    /// Packets it handled; divided by `rounds`, the size of a batch.
-    pub packets: u64,
-    /// Items waiting in its mailboxes.
-    pub mailbox: u64,
-    /// Items its mailboxes refused because they were full.
-    pub mailbox_full: u64,
-    /// Frames of its pool in use.
-    pub frames_used: u64,
+    /// Packages it sent on for third nodes, and the runs they left in; their ratio is the size
+    /// of a batch.
+    pub forwarded: u64,
+    /// See `forwarded`.
+    pub runs: u64,
+    /// TCP connections it carries in streams.
+    pub tunnels: u64,
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::sys::{self, BATCH, Message, Name, SendScratch};
+use super::addr::Name;
+use super::sys::{self, BATCH, Message, SendScratch};
 
 /// Most datagrams in one segmented send; the limit of the oldest kernels that know it.
 const MAX_SEGMENTS: usize = 64;
@@ -370,3 +371,7 @@ fn place_of(to: &SocketAddr) -> usize {
     let mixed = (ip ^ u32::from(to.port()).rotate_left(16)).wrapping_mul(0x9e37_79b1);
     (mixed >> 25) as usize & (TABLE - 1)
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -5,12 +5,15 @@
 //! - [`tcp`]: listening, dialling and tuning the connections under links
 //! - [`tls`]: how the two ends of a link prove their keys; [`transport`] is the byte stream, plain
 //!   or protected
-//! - `sys`: the batched system calls, the only unsafe code of the package
+//! - `addr`: one name per peer; `sys`: the batched system calls, the only unsafe code of the
+//!   package
 //!
 //! Everything here is non-blocking and belongs to whoever polls it; nothing starts a thread, reads
 //! a clock or knows a hashname.
 
+mod addr;
 pub mod batch;
+mod session;
 pub mod slab;
 #[allow(unsafe_code, reason = "batched system calls, each block argued in place")]
 mod sys;
@@ -19,9 +22,10 @@ pub mod tls;
 pub mod transport;
 pub mod udp;
 
+pub use addr::canonical;
 pub use batch::{SendBatch, SendCounters};
 pub use slab::{RecvBuffers, RecvCounters, SLOT_BYTES};
-pub use tcp::{Accepted, LinkListener, TcpOptions};
+pub use tcp::{Accepted, LinkListener, ListenOptions, TcpOptions};
 pub use tls::{ChannelBinding, LinkTls, PeerKey};
 pub use transport::{HandshakeState, PeerProof, ReadOutcome, Transport};
 pub use udp::{UdpOptions, UdpPort};

@@ -1,7 +1,7 @@
 //! The batched system calls: the only file of the package with `unsafe` in it.
 //!
 //! Owns the raw side of `recvmmsg`, `sendmmsg`, `read`, `setsockopt`, `getsockopt` and
-//! `SIOCOUTQNSD`: headers, control messages and socket addresses as the kernel wants them, and
+//! `SIOCOUTQNSD`: headers and control messages as the kernel wants them, and
 //! the bounds that make each call safe. It never decides anything: what is read, sent, retried or
 //! counted is [`super::udp`]'s, [`super::tcp`]'s and [`super::tls`]'s matter.
 //!
@@ -18,87 +18,21 @@
 
 use std::io::{self, IoSlice};
 use std::mem::{size_of, zeroed};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use bytes::BytesMut;
 use libc::{c_int, c_uint, c_void, mmsghdr, socklen_t};
+
+use super::addr::{NAME_BYTES, Name};
 
 /// Most messages one `recvmmsg` or `sendmmsg` carries.
 pub(crate) const BATCH: usize = 64;
 /// Room for a control message with one `int` or `u16` (16 bytes of header, 8 of data), and to
 /// spare.
 const CONTROL_BYTES: usize = 32;
-/// Size of the larger of the two socket addresses (`sockaddr_in6`).
-const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 /// Index of the drop counter in what `SO_MEMINFO` returns (`SK_MEMINFO_DROPS`).
 const MEMINFO_DROPS: usize = 8;
-
-/// A socket address in the kernel's layout, filled and read bytewise.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-pub(crate) struct Name {
-    bytes: [u8; NAME_BYTES],
-    len: u8,
-}
-
-impl Name {
-    const EMPTY: Name = Name { bytes: [0; NAME_BYTES], len: 0 };
-
-    /// The address as a socket of the given family wants it: on an IPv6 socket an IPv4 address
-    /// travels mapped (`::ffff:a.b.c.d`).
-    pub(crate) fn encode(addr: SocketAddr, v6_socket: bool) -> Name {
-        match addr {
-            SocketAddr::V4(v4) if v6_socket => {
-                let mapped = SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0);
-                Name::encode_v6(&mapped)
-            }
-            SocketAddr::V4(v4) => {
-                let mut name = Name::EMPTY;
-                name.bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-                name.bytes[2..4].copy_from_slice(&v4.port().to_be_bytes());
-                name.bytes[4..8].copy_from_slice(&v4.ip().octets());
-                name.len = size_of::<libc::sockaddr_in>() as u8;
-                name
-            }
-            SocketAddr::V6(v6) => Name::encode_v6(&v6),
-        }
-    }
-
-    fn encode_v6(addr: &SocketAddrV6) -> Name {
-        let mut name = Name::EMPTY;
-        name.bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-        name.bytes[2..4].copy_from_slice(&addr.port().to_be_bytes());
-        name.bytes[4..8].copy_from_slice(&addr.flowinfo().to_be_bytes());
-        name.bytes[8..24].copy_from_slice(&addr.ip().octets());
-        name.bytes[24..28].copy_from_slice(&addr.scope_id().to_ne_bytes());
-        name.len = NAME_BYTES as u8;
-        name
-    }
-
-    /// The canonical address (a mapped IPv4 address comes back as IPv4), or nothing when the
-    /// kernel gave no internet address.
-    fn decode(&self, len: usize) -> Option<SocketAddr> {
-        let family = c_int::from(u16::from_ne_bytes([self.bytes[0], self.bytes[1]]));
-        let port = u16::from_be_bytes([self.bytes[2], self.bytes[3]]);
-        match family {
-            libc::AF_INET if len >= size_of::<libc::sockaddr_in>() => {
-                let ip: [u8; 4] = self.bytes[4..8].try_into().ok()?;
-                Some(SocketAddrV4::new(Ipv4Addr::from(ip), port).into())
-            }
-            libc::AF_INET6 if len >= NAME_BYTES => {
-                let ip: [u8; 16] = self.bytes[8..24].try_into().ok()?;
-                let ip = Ipv6Addr::from(ip);
-                if let Some(v4) = ip.to_ipv4_mapped() {
-                    return Some(SocketAddrV4::new(v4, port).into());
-                }
-                let scope = u32::from_ne_bytes(self.bytes[24..28].try_into().ok()?);
-                Some(SocketAddrV6::new(ip, port, 0, scope).into())
-            }
-            _ => None,
-        }
-    }
-}
 
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]

@@ -24,6 +24,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::addr::canonical;
 use super::sys;
 
 /// Connections the kernel finishes on its own before somebody accepts them.
@@ -174,6 +175,22 @@ pub enum Accepted {
     Exhausted,
 }
 
+/// How a listener is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// Let several listeners share the address; the kernel spreads connections over them.
+    pub reuse_port: bool,
+    /// An IPv6 wildcard address also takes IPv4. Ignored for IPv4 addresses.
+    pub dual_stack: bool,
+}
+
+impl Default for ListenOptions {
+    /// Alone on its address, for both families.
+    fn default() -> Self {
+        ListenOptions { reuse_port: false, dual_stack: true }
+    }
+}
+
 /// A listening socket for links and tunnels.
 #[derive(Debug)]
 pub struct LinkListener {
@@ -183,23 +200,23 @@ pub struct LinkListener {
 }
 
 impl LinkListener {
-    /// Listens on `addr`; `options` are given to each accepted connection. An IPv6 wildcard takes
-    /// IPv4 too.
+    /// Listens on `addr`; `options` are given to each accepted connection.
     ///
     /// # Errors
     /// The system's: the address is in use or not ours.
     pub fn bind(
         addr: SocketAddr,
         options: TcpOptions,
-        reuse_port: bool,
+        listen: ListenOptions,
     ) -> io::Result<LinkListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         if let SocketAddr::V6(v6) = addr {
-            socket.set_only_v6(*v6.ip() != Ipv6Addr::UNSPECIFIED)?;
+            let shared = listen.dual_stack && *v6.ip() == Ipv6Addr::UNSPECIFIED;
+            socket.set_only_v6(!shared)?;
         }
         // Without this a restarted node waits a minute for its own closed connections.
         socket.set_reuse_address(true)?;
-        if reuse_port {
+        if listen.reuse_port {
             socket.set_reuse_port(true)?;
         }
         size_buffers(&socket, &options);
@@ -252,17 +269,6 @@ impl LinkListener {
                 },
             }
         }
-    }
-}
-
-/// An IPv4 address as IPv4, even when an IPv6 socket saw it.
-pub fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => SocketAddr::new(v4.into(), v6.port()),
-            None => addr,
-        },
-        SocketAddr::V4(_) => addr,
     }
 }
 

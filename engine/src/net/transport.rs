@@ -17,38 +17,21 @@
 //! **Late choice.** While ciphertext waits for the socket nothing more is encrypted: `write` says
 //! `WouldBlock`, and what has not been written may still be overtaken. So the backlog here is at
 //! most one batch of 48 KiB.
-//!
-//! **Why rustls' buffered interface and not `rustls::unbuffered`.** Decisive: the unbuffered one
-//! cannot export keying material, which the channel binding needs. It would not gain much either.
-//! Per 64 frames of 300 bytes in one gathered write, both directions together cost the same
-//! (buffered writing is 10 to 15 % cheaper, as it gathers into the record; reading as much dearer);
-//! per 16 KiB record unbuffered is 8 % cheaper in sum. It also wants the unread input in place on
-//! every call, a writer's included, and panics otherwise. Protecting records ourselves would save a
-//! quarter of that again, some 2 µs in 16 KiB of which the socket takes 5: not worth owning a
-//! record layer for. The buffered interface reads the socket in steps of 4 KiB, so we read into
-//! `staging` and feed it from there.
 
-use std::io::{self, BufRead, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use parking_lot::{Mutex, MutexGuard};
-use rustls::Connection;
 
+use super::session::{STAGING_BYTES, Session, broken, flush, spare};
 use super::sys;
 use super::tcp;
 use super::tls::{ChannelBinding, LinkTls, PeerKey, channel_binding, peer_key};
-
-/// Ciphertext read per call: two full records. Per protected link this much memory is touched under
-/// load.
-const STAGING_BYTES: usize = 32 << 10;
-/// Plaintext encrypted per call and so the most that waits here: three full records.
-const BATCH_BYTES: usize = 48 << 10;
 
 /// How far a handshake has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +68,13 @@ impl std::fmt::Debug for PeerProof {
 /// What one read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// So many bytes were appended, at least one. There may be more: read on until `Blocked`.
+    /// So many bytes were appended, at least one. There may be more: read on until `Drained` or
+    /// `Blocked`.
     Bytes(usize),
+    /// So many bytes were appended, at least one, and the socket gave less than it was asked for:
+    /// there is nothing more until it is readable again. Unless the poller has said that the other
+    /// side ended its stream: then read on, as nothing more will be said.
+    Drained(usize),
     /// Nothing to read until the socket is readable again.
     Blocked,
     /// The other side has ended its stream properly. On a plain connection that is any end of the
@@ -98,47 +86,6 @@ pub enum ReadOutcome {
 pub struct Transport {
     socket: TcpStream,
     session: Option<Arc<Session>>,
-}
-
-/// What both halves of a protected connection share.
-struct Session {
-    /// The reader's own; never contended, as there is one reader.
-    incoming: Mutex<Incoming>,
-    core: Mutex<Core>,
-}
-
-struct Core {
-    tls: Connection,
-    /// `close_notify` is on its way; nothing may be written any more.
-    closing: bool,
-}
-
-struct Incoming {
-    /// Ciphertext read and not yet decrypted; empty unless the caller's buffer was too small.
-    staging: BytesMut,
-    /// Decrypted bytes may wait inside the TLS state.
-    plaintext_waits: bool,
-    /// The other side said `close_notify`.
-    closed: bool,
-    /// What broke the stream, kept until the good bytes before it have been handed over.
-    failure: Option<rustls::Error>,
-}
-
-impl Session {
-    fn new(mut tls: Connection) -> Arc<Session> {
-        tls.set_buffer_limit(Some(BATCH_BYTES));
-        let incoming = Incoming {
-            staging: BytesMut::new(),
-            // Bytes may follow the other side's last handshake message at once.
-            plaintext_waits: true,
-            closed: false,
-            failure: None,
-        };
-        Arc::new(Session {
-            incoming: Mutex::new(incoming),
-            core: Mutex::new(Core { tls, closing: false }),
-        })
-    }
 }
 
 impl Transport {
@@ -243,8 +190,10 @@ impl Transport {
     /// rules. Otherwise the socket's.
     pub fn read(&self, buf: &mut BytesMut) -> io::Result<ReadOutcome> {
         let Some(session) = &self.session else {
+            let room = spare(buf);
             return match sys::read_spare(self.socket.as_fd(), buf, usize::MAX) {
                 Ok(0) => Ok(ReadOutcome::Closed),
+                Ok(count) if count < room => Ok(ReadOutcome::Drained(count)),
                 Ok(count) => Ok(ReadOutcome::Bytes(count)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(ReadOutcome::Blocked),
                 Err(error) => Err(error),
@@ -255,6 +204,7 @@ impl Transport {
         }
         let before = buf.len();
         let mut incoming = session.incoming.lock();
+        let mut drained = false;
         loop {
             if incoming.has_input() {
                 let mut core = session.core.lock();
@@ -264,7 +214,13 @@ impl Transport {
                 let _ = flush(&mut core.tls, &self.socket);
             }
             if buf.len() > before {
-                return Ok(ReadOutcome::Bytes(buf.len() - before));
+                let count = buf.len() - before;
+                // What ends the stream must be read, too.
+                let more = incoming.has_input() || incoming.closed || incoming.failure.is_some();
+                return Ok(match drained && !more {
+                    true => ReadOutcome::Drained(count),
+                    false => ReadOutcome::Bytes(count),
+                });
             }
             if let Some(error) = &incoming.failure {
                 return Err(broken(error.clone()));
@@ -276,7 +232,7 @@ impl Transport {
             incoming.staging.reserve(STAGING_BYTES);
             match sys::read_spare(self.socket.as_fd(), &mut incoming.staging, STAGING_BYTES) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
+                Ok(count) => drained = count < STAGING_BYTES,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     return Ok(ReadOutcome::Blocked);
                 }
@@ -359,92 +315,6 @@ impl Transport {
             _ => Ok(true),
         }
     }
-}
-
-impl Incoming {
-    fn has_input(&self) -> bool {
-        self.plaintext_waits || !self.staging.is_empty()
-    }
-
-    /// Moves plaintext to `buf` until it is full or everything read has been decrypted. A failure
-    /// is kept, not returned: the bytes before it are good.
-    fn decrypt(&mut self, core: &mut MutexGuard<'_, Core>, buf: &mut BytesMut) {
-        loop {
-            if let Err(error) = self.drain(&mut core.tls, buf) {
-                return self.fail(error);
-            }
-            if self.plaintext_waits || self.closed || self.staging.is_empty() {
-                return;
-            }
-            let mut ciphertext = &*self.staging;
-            match core.tls.read_tls(&mut ciphertext) {
-                Ok(0) | Err(_) => return self.fail(rustls::Error::General("input refused".into())),
-                Ok(fed) => self.staging.advance(fed),
-            }
-            if let Err(error) = core.tls.process_new_packets() {
-                // What was decrypted before the fault is still handed over.
-                let _ = self.drain(&mut core.tls, buf);
-                return self.fail(error);
-            }
-            // Lets a waiting writer in between records.
-            MutexGuard::bump(core);
-        }
-    }
-
-    /// Moves decrypted bytes to `buf` and notes whether some did not fit, or the stream has ended.
-    fn drain(&mut self, tls: &mut Connection, buf: &mut BytesMut) -> Result<(), rustls::Error> {
-        let mut reader = tls.reader();
-        loop {
-            self.plaintext_waits = false;
-            let moved = match reader.fill_buf() {
-                Ok([]) => {
-                    // After `close_notify` whatever follows is to be ignored.
-                    self.closed = true;
-                    self.staging.clear();
-                    return Ok(());
-                }
-                Ok(chunk) => {
-                    let moved = chunk.len().min(spare(buf));
-                    buf.extend_from_slice(chunk.get(..moved).unwrap_or_default());
-                    moved
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(_) => return Err(rustls::Error::General("plaintext refused".into())),
-            };
-            if moved == 0 {
-                self.plaintext_waits = true;
-                return Ok(());
-            }
-            reader.consume(moved);
-        }
-    }
-
-    fn fail(&mut self, error: rustls::Error) {
-        self.staging.clear();
-        self.failure.get_or_insert(error);
-    }
-}
-
-/// Sends the ciphertext that waits. True when none waits any more.
-fn flush(tls: &mut Connection, socket: &TcpStream) -> io::Result<bool> {
-    while tls.wants_write() {
-        match tls.write_tls(&mut &*socket) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
-}
-
-fn spare(buf: &BytesMut) -> usize {
-    buf.capacity() - buf.len()
-}
-
-fn broken(error: rustls::Error) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, error)
 }
 
 fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {

@@ -27,10 +27,12 @@ use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
 const READ: usize = 128 << 10;
 /// Reads of one link before others get their turn.
 const READS: usize = 4;
-/// Most pieces in one write.
-const PIECES: usize = 64;
+/// Most pieces of memory in one write.
+pub const PIECES: usize = 64;
 /// Least and most bytes the kernel may hold unsent for one link.
-const UNSENT: (u32, u32) = (16 << 10, 1 << 20);
+const UNSENT: (u32, u32) = (4 << 10, 1 << 20);
+/// What it may hold before anything was measured.
+const UNSENT_FIRST: u32 = 32 << 10;
 
 /// One link's reading half.
 struct Reader {
@@ -45,6 +47,8 @@ struct Reader {
     handshake: Option<Instant>,
     /// The beginning of a frame that has not come whole yet.
     partial: BytesMut,
+    /// The poller said that the other side ended its stream.
+    ending: bool,
 }
 
 /// One link's writing half.
@@ -80,11 +84,22 @@ pub struct Readers {
     by_token: HashMap<Token, LinkId>,
     /// Links with more to read than their turn allowed.
     unread: Vec<LinkId>,
+    moved: Moved,
+}
+
+/// What links brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// How many links were ready.
+    pub links: u32,
+    /// How many packages they brought.
+    pub packages: u32,
 }
 
 /// The links written on one thread.
-#[derive(Default)]
 pub struct Writers {
+    /// Most pieces in one write, at most [`PIECES`].
+    pieces: usize,
     links: HashMap<LinkId, WriteHalf>,
     by_token: HashMap<Token, LinkId>,
     /// Links that may have something to write.
@@ -146,7 +161,17 @@ impl Readers {
         let Connection { transport, side, cost, dial, remote } = connection;
         let handshake = Some(now + limits.tls_handshake);
         let partial = BytesMut::new();
-        let reader = Reader { transport, token, side, cost, dial, remote, handshake, partial };
+        let reader = Reader {
+            transport,
+            token,
+            side,
+            cost,
+            dial,
+            remote,
+            handshake,
+            partial,
+            ending: false,
+        };
         self.links.insert(link, reader);
         self.by_token.insert(token, link);
         Ok(())
@@ -188,6 +213,20 @@ impl Readers {
         self.links.iter().filter(|(_, l)| late(l)).map(|(id, _)| *id).collect()
     }
 
+    /// A link's socket will have nothing to say any more: read until its end.
+    pub fn ending(&mut self, link: LinkId) {
+        if let Some(reader) = self.links.get_mut(&link) {
+            reader.ending = true;
+        }
+    }
+
+    /// What was read since this was last asked.
+    pub const fn take_moved(&mut self) -> Moved {
+        let moved = self.moved;
+        self.moved = Moved { links: 0, packages: 0 };
+        moved
+    }
+
     /// A link's socket is ready, or it had more to read.
     pub fn ready(
         &mut self,
@@ -204,16 +243,19 @@ impl Readers {
                 Ok(HandshakeState::Done { peer }) => {
                     reader.handshake = None;
                     let transport = proof(peer);
-                    let (side, cost) = (reader.side.clone(), reader.cost);
+                    let (side, cost) = (reader.side, reader.cost);
                     opened = Some(reader.transport.try_clone().map_err(|e| e.to_string())?);
                     shard.handle(now, wall, Input::LinkOpened { link, side, transport, cost });
                 }
                 Err(error) => return Err(format!("handshake: {error}")),
             }
         }
+        self.moved.links += 1;
         for _ in 0..READS {
-            match reader.read(link, (now, wall), shard, pool) {
+            match reader.read(link, (now, wall), shard, pool, &mut self.moved) {
                 Ok(ReadOutcome::Bytes(_)) => {}
+                Ok(ReadOutcome::Drained(_)) if reader.ending => {}
+                Ok(ReadOutcome::Drained(_)) => return Ok(opened),
                 Ok(ReadOutcome::Blocked) => return Ok(opened),
                 Ok(ReadOutcome::Closed) => return Err("the neighbour closed the connection".into()),
                 Err(error) => return Err(error.to_string()),
@@ -240,14 +282,17 @@ impl Reader {
         (now, wall): (Instant, Wall),
         shard: &mut Shard,
         pool: &mut FramePool,
+        moved: &mut Moved,
     ) -> io::Result<ReadOutcome> {
         let buffer = pool.spare(self.partial.len() + READ);
         buffer.extend_from_slice(&self.partial);
-        let outcome = self.transport.read(buffer)?;
+        let outcome = self.transport.read(buffer);
+        // Before anything else: what is left in the pool would begin the next link's bytes.
         let mut bytes = buffer.split();
-        if let ReadOutcome::Bytes(_) = outcome {
+        let outcome = outcome?;
+        if let ReadOutcome::Bytes(_) | ReadOutcome::Drained(_) = outcome {
             self.partial.clear();
-            shard.received(now, wall, link, &mut bytes);
+            moved.packages += shard.received(now, wall, link, &mut bytes);
             // At most one frame that has not come whole: the only bytes ever copied here.
             self.partial.extend_from_slice(&bytes);
         }
@@ -266,6 +311,13 @@ fn proof(peer: Option<PeerProof>) -> session::Transport {
 }
 
 impl Writers {
+    /// No links yet; each write to one takes at most so many pieces of memory.
+    #[must_use]
+    pub fn new(pieces: usize) -> Self {
+        let pieces = pieces.clamp(1, PIECES);
+        Self { pieces, links: HashMap::new(), by_token: HashMap::new(), busy: Vec::new() }
+    }
+
     /// Takes the writing half of a link.
     pub fn adopt(
         &mut self,
@@ -275,7 +327,7 @@ impl Writers {
         mut transport: Transport,
     ) -> io::Result<()> {
         registry.register(&mut transport, token, Interest::WRITABLE)?;
-        let limit = 64 << 10;
+        let limit = UNSENT_FIRST;
         let _ = tcp::set_unsent_limit(transport.socket(), limit);
         let half = WriteHalf { transport, token, blocked: false, limit, taken: 0, since: now };
         self.links.insert(link, half);
@@ -317,7 +369,7 @@ impl Writers {
         for link in std::mem::take(&mut self.busy) {
             let Some(half) = self.links.get_mut(&link).filter(|h| !h.blocked) else { continue };
             let Some(outgoing) = writer.outgoing(link) else { continue };
-            match half.write(now, outgoing) {
+            match half.write(now, outgoing, self.pieces) {
                 Ok(true) => {}
                 Ok(false) => self.busy.push(link),
                 Err(error) => broken.push((link, error)),
@@ -335,14 +387,15 @@ impl Writers {
 
 impl WriteHalf {
     /// Writes until the socket is full or nothing waits (true), or its turn is over (false).
-    fn write(&mut self, now: Instant, outgoing: &mut Outgoing) -> io::Result<bool> {
+    fn write(&mut self, now: Instant, outgoing: &mut Outgoing, pieces: usize) -> io::Result<bool> {
         let mut turn = 1usize << 20;
         loop {
             if outgoing.is_empty() {
                 return self.flush();
             }
             let mut slices = [IoSlice::new(&[]); PIECES];
-            let used = outgoing.gather(self.limit as usize, &mut slices);
+            let room = slices.get_mut(..pieces).unwrap_or_default();
+            let used = outgoing.gather(self.limit as usize, room);
             let slices = slices.get(..used).unwrap_or_default();
             match self.transport.write(slices) {
                 Ok(taken) => {
@@ -371,7 +424,7 @@ impl WriteHalf {
     }
 
     /// Late choice needs the kernel to hold little, a fast link needs it to hold enough: about
-    /// two milliseconds of what the link drains, as measured while it is the bottleneck.
+    /// half a millisecond of what the link drains, as measured while it is the bottleneck.
     fn judge(&mut self, now: Instant) {
         let elapsed = now.since(self.since);
         if elapsed < Duration::from_millis(20) {
@@ -379,11 +432,11 @@ impl WriteHalf {
         }
         let per_ms =
             self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
-        let wanted = u32::try_from(per_ms * 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
+        let wanted = u32::try_from(per_ms / 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
         self.taken = 0;
         self.since = now;
-        if wanted > self.limit.saturating_mul(2) || wanted < self.limit / 2 {
-            self.limit = wanted.next_power_of_two().min(UNSENT.1);
+        if wanted > self.limit / 2 * 3 || wanted < self.limit / 3 * 2 {
+            self.limit = wanted;
             let _ = tcp::set_unsent_limit(self.transport.socket(), self.limit);
         }
     }

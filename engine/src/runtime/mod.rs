@@ -9,5 +9,6 @@ pub mod clock;
 mod doze;
 pub mod links;
 pub mod mailbox;
+mod nap;
 pub mod tunnels;
 pub mod worker;

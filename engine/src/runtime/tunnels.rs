@@ -44,6 +44,8 @@ struct Proxy {
     peer: Hashname,
     target: String,
     token: Token,
+    local: SocketAddr,
+    accepted: u64,
 }
 
 struct Tunnel {
@@ -111,6 +113,13 @@ impl Tunnels {
         TunnelCounters { open: self.tunnels.len() as u64, ..self.counters }
     }
 
+    /// The proxies: listening where, for whom, to what, and connections accepted.
+    #[must_use]
+    pub fn proxies(&self) -> Vec<(SocketAddr, Hashname, String, u64)> {
+        let all = self.proxies.values();
+        all.map(|p| (p.local, p.peer, p.target.clone(), p.accepted)).collect()
+    }
+
     /// Listens at `listen`; each connection is carried to `target` behind `peer`.
     ///
     /// # Errors
@@ -128,7 +137,7 @@ impl Tunnels {
         let local = listener.local_addr()?;
         registry.register(&mut listener, token, Interest::READABLE)?;
         self.by_listener.insert(token, id);
-        self.proxies.insert(id, Proxy { listener, peer, target, token });
+        self.proxies.insert(id, Proxy { listener, peer, target, token, local, accepted: 0 });
         Ok(local)
     }
 
@@ -147,16 +156,29 @@ impl Tunnels {
         listener: Token,
         mut token: impl FnMut() -> Token,
     ) {
-        let Some(proxy) = self.by_listener.get(&listener).and_then(|id| self.proxies.get(id))
-        else {
+        let id = self.by_listener.get(&listener);
+        let Some(proxy) = id.and_then(|id| self.proxies.get_mut(id)) else {
             return;
         };
         let mut fresh = Vec::new();
         // Errors of single connections, and of a lack of descriptors, leave the listener as it is.
-        while let Ok((socket, _)) = proxy.listener.accept() {
+        loop {
+            let socket = match proxy.listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(_) => break,
+            };
             if self.tunnels.len() + fresh.len() >= MOST {
                 continue;
             }
+            proxy.accepted += 1;
             fresh.push((socket, proxy.peer, proxy.target.clone()));
         }
         for (socket, peer, target) in fresh {

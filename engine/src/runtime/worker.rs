@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam::channel::Sender as Reply;
@@ -30,12 +31,14 @@ use trunkline_proto::stage::links::LinkEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
+use trunkline_proto::switch::Message;
 use trunkline_proto::switch::streams::{Open, StreamEvent};
 use trunkline_proto::wire::link::Cost;
 
 use super::clock::Clock;
 use super::links::{Closed, Connection, Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
+use super::nap::Nap;
 use super::tunnels::{Context, ProxyId, TunnelCounters, Tunnels};
 use crate::config::Transport as Kind;
 use crate::engine::Shared;
@@ -50,6 +53,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const LETTERS: usize = 1_024;
 /// Datagrams received before others get their turn.
 const DATAGRAMS: usize = 256;
+/// Connections accepted before others get their turn.
+const ACCEPTS: usize = 64;
 /// Posts that could not be delivered and must not be lost, kept per worker.
 const KEPT: usize = 16_384;
 /// First and longest wait before a lost link is dialled again.
@@ -67,6 +72,29 @@ pub(crate) enum Letter {
     Abandon(LinkId),
     /// The application or the owner wants something.
     Command(Command),
+}
+
+impl Letter {
+    /// Whether this may be lost when a mailbox is full, as data may be anywhere on its way.
+    const fn is_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Post(
+                _,
+                Post::Datagram { .. }
+                    | Post::Package(_)
+                    | Post::Transit { .. }
+                    | Post::Originate(_)
+                    | Post::Refused { .. }
+                    | Post::SendDatagram { .. }
+                    | Post::Announcement { .. }
+                    | Post::Digest { .. }
+                    | Post::Stream { .. }
+                    | Post::Seal { .. }
+                    | Post::Enqueue { lane: trunkline_proto::base::Lane::Data(_), .. }
+            )
+        )
+    }
 }
 
 /// What the application or the owner wants of one worker.
@@ -114,6 +142,10 @@ pub struct Report {
     pub tunnels: TunnelCounters,
     /// The routes, on the seat that has them.
     pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
+    /// The route table, on the seat that has it.
+    pub routes: Option<Arc<trunkline_proto::mesh::RouteTable>>,
+    /// The local proxies: listening where, for whom, to what, and connections accepted.
+    pub proxies: Vec<(SocketAddr, Hashname, String, u64)>,
     /// Rounds so far.
     pub rounds: u64,
 }
@@ -162,6 +194,8 @@ struct Udp {
     port: Arc<UdpPort>,
     batch: SendBatch,
     blocked: bool,
+    /// There may be more to receive.
+    unread: bool,
 }
 
 /// One worker.
@@ -178,7 +212,7 @@ pub(crate) struct Worker {
     mail: Receiver<Letter>,
     others: Vec<Sender<Letter>>,
     /// Letters that found a mailbox full and must not be lost, by seat.
-    kept: Vec<VecDeque<Letter>>,
+    kept: Vec<VecDeque<(Lane, Letter)>>,
     drops: Drops,
     udp: Vec<Udp>,
     received: RecvBuffers,
@@ -192,7 +226,10 @@ pub(crate) struct Worker {
     dials: Vec<Dialled>,
     next_link: u32,
     tunnels: Tunnels,
+    /// Messages for the application, of this round.
+    arrived: Vec<Message>,
     pool: FramePool,
+    nap: Nap,
     stopping: bool,
     rounds: u64,
 }
@@ -214,6 +251,7 @@ pub(crate) struct Parts {
     pub(crate) dials: Vec<(usize, Dial)>,
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
+    pub(crate) pieces_per_write: usize,
 }
 
 impl Worker {
@@ -246,11 +284,13 @@ impl Worker {
             tls: parts.tls,
             tcp: TcpOptions::default(),
             readers: Readers::default(),
-            writers: Writers::default(),
+            writers: Writers::new(parts.pieces_per_write),
             dials: Vec::new(),
             next_link: 0,
             tunnels: parts.tunnels,
+            arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
+            nap: Nap::new(),
             stopping: false,
             rounds: 0,
         };
@@ -285,14 +325,14 @@ impl Worker {
             let interest = Interest::READABLE | Interest::WRITABLE;
             port.register_shared(self.poll.registry(), token, interest)?;
         }
-        self.udp.push(Udp { port, batch: SendBatch::new(4_096), blocked: false });
+        self.udp.push(Udp { port, batch: SendBatch::new(256), blocked: false, unread: false });
         Ok(())
     }
 
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1_024);
-        while !self.stopping {
+        while !self.stopping && !self.shared.stopping.load(Ordering::Relaxed) {
             self.sleep(&mut events);
             self.rounds += 1;
             let now = self.clock.now();
@@ -300,18 +340,31 @@ impl Worker {
             for event in &events {
                 self.socket_ready(now, event);
             }
+            for index in 0..self.udp.len() {
+                self.read_datagrams(now, index);
+            }
             for link in self.readers.take_unread() {
                 self.link_ready(now, link);
             }
             self.keep_time(now);
             self.settle(now);
             self.flush(now);
+            self.rest(now);
         }
         self.say_goodbye();
     }
 
+    /// Lets more come together, if what comes is much and small.
+    fn rest(&mut self, now: Instant) {
+        let nap = self.nap.after(now, self.readers.take_moved());
+        if let Some(nap) = nap.filter(|_| !self.readers.has_unread() && !self.writers.is_busy()) {
+            std::thread::park_timeout(nap);
+        }
+    }
+
     fn sleep(&mut self, events: &mut Events) {
         let more = self.readers.has_unread()
+            || self.udp.iter().any(|u| u.unread)
             || self.writers.is_busy()
             || self.kept.iter().any(|k| !k.is_empty())
             || !self.mail.prepare_sleep();
@@ -380,10 +433,13 @@ impl Worker {
         let token = event.token();
         let Some(&source) = self.sources.get(token.0) else { return };
         match source {
-            Source::Udp(index) => self.udp_ready(now, index, event),
+            Source::Udp(index) => self.udp_ready(index, event),
             Source::Listener(index) => self.accept(now, index),
             Source::Reader => {
                 if let Some(link) = self.readers.link(token) {
+                    if event.is_read_closed() || event.is_error() {
+                        self.readers.ending(link);
+                    }
                     self.link_ready(now, link);
                 }
             }
@@ -405,28 +461,29 @@ impl Worker {
         }
     }
 
-    fn udp_ready(&mut self, now: Instant, index: usize, event: &mio::event::Event) {
+    fn udp_ready(&mut self, index: usize, event: &mio::event::Event) {
+        let Some(udp) = self.udp.get_mut(index) else { return };
+        udp.blocked &= !event.is_writable();
+        udp.unread |= event.is_readable();
+    }
+
+    /// One batch a round: who floods a socket does not keep the others from theirs.
+    fn read_datagrams(&mut self, now: Instant, index: usize) {
         let wall = Clock::wall();
         let Self { udp, received, shard, .. } = self;
-        let Some(udp) = udp.get_mut(index) else { return };
-        if event.is_writable() {
-            udp.blocked = false;
-        }
-        while event.is_readable() {
-            let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, bytes });
-            match udp.port.recv(received, DATAGRAMS, take) {
-                Ok(n) if n >= DATAGRAMS => {}
-                Ok(_) => return,
-                Err(error) => {
-                    tracing::warn!(%error, "a UDP socket failed to receive");
-                    return;
-                }
+        let Some(udp) = udp.get_mut(index).filter(|u| u.unread) else { return };
+        let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, bytes });
+        match udp.port.recv(received, DATAGRAMS, take) {
+            Ok(n) => udp.unread = n >= DATAGRAMS,
+            Err(error) => {
+                udp.unread = false;
+                tracing::warn!(%error, "a UDP socket failed to receive");
             }
         }
     }
 
     fn accept(&mut self, now: Instant, index: usize) {
-        loop {
+        for _ in 0..ACCEPTS {
             let Some((listener, what)) = self.listeners.get(index) else { return };
             let what = *what;
             match listener.accept() {
@@ -453,6 +510,8 @@ impl Worker {
                 }
             }
         }
+        // More wait than one round takes: the next one goes on.
+        self.paused = Some(now);
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one connection")]
@@ -614,15 +673,18 @@ impl Worker {
             }
             self.shard.flush(now, wall);
             if !more && !self.shard.has_output() {
-                return;
+                break;
             }
+        }
+        if !self.arrived.is_empty() {
+            self.shared.arrived(&mut self.arrived);
         }
     }
 
-    fn line_event(&self, event: LineEvent) {
+    fn line_event(&mut self, event: LineEvent) {
         match event {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
-            LineEvent::Arrived(message) => self.shared.arrived(message),
+            LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
         }
     }
@@ -699,23 +761,33 @@ impl Worker {
         let (Some(other), Some(kept)) = (self.others.get(seat), self.kept.get_mut(seat)) else {
             return;
         };
-        if lane == Lane::Urgent && !kept.is_empty() && kept.len() < KEPT {
-            return kept.push_back(letter);
+        let must = !letter.is_data();
+        // What waits already goes first, or an end would overtake what it ends.
+        if must && !kept.is_empty() {
+            return if kept.len() < KEPT { kept.push_back((lane, letter)) } else { self.full() };
         }
-        if let Err(letter) = other.push(lane, letter) {
-            if lane == Lane::Urgent && kept.len() < KEPT {
-                kept.push_back(letter);
-            } else {
-                self.drops.count(DropReason::QueueFull);
-            }
+        match other.push(lane, letter) {
+            Err(letter) if must && kept.len() < KEPT => kept.push_back((lane, letter)),
+            Err(_) => self.full(),
+            Ok(()) => {}
         }
+    }
+
+    fn full(&mut self) {
+        self.drops.count(DropReason::QueueFull);
     }
 
     /// Flushes every output once.
     fn flush(&mut self, now: Instant) {
         for (other, kept) in self.others.iter().zip(&mut self.kept) {
-            if !kept.is_empty() {
-                other.push_all(Lane::Urgent, kept);
+            if other.is_closed() {
+                kept.clear();
+            }
+            while let Some((lane, letter)) = kept.pop_front() {
+                if let Err(letter) = other.push(lane, letter) {
+                    kept.push_front((lane, letter));
+                    break;
+                }
             }
         }
         for (link, error) in self.writers.flush(now, &mut self.shard) {
@@ -731,7 +803,11 @@ impl Worker {
     fn flush_datagrams(&mut self) {
         let Some(writer) = self.shard.writer() else { return };
         let drops = &mut self.drops;
-        while let Some((_, datagram)) = writer.next_datagram() {
+        // A full socket keeps the rest in the lanes, where what is urgent can still overtake.
+        let room = |udp: &Vec<Udp>| udp.iter().all(|u| u.batch.len() < 256);
+        while room(&self.udp)
+            && let Some((_, datagram)) = writer.next_datagram()
+        {
             let wants_v6 = datagram.to.is_ipv6();
             let fits = |u: &&mut Udp| u.port.local_addr().is_ipv6() == wants_v6;
             match self.udp.iter_mut().find(fits) {
@@ -776,6 +852,8 @@ impl Worker {
             forwarded: self.shard.forwarded().cloned(),
             tunnels: self.tunnels.counters(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
+            routes: self.shard.routing().map(|r| r.table().clone()),
+            proxies: self.tunnels.proxies(),
             rounds: self.rounds,
         }
     }
@@ -800,7 +878,7 @@ impl Dialled {
     }
 }
 
-/// What may be lost when a mailbox is full, and what may not.
+/// What overtakes what in a mailbox.
 const fn lane_of(post: &Post) -> Lane {
     match post {
         Post::Datagram { .. }
@@ -812,7 +890,11 @@ const fn lane_of(post: &Post) -> Lane {
         | Post::Announcement { .. }
         | Post::Digest { .. } => Lane::Ordinary,
         Post::Seal { priority, .. } => urgency(*priority),
-        Post::Stream { .. } => Lane::Ordinary,
+        // In order with each other: an end must not overtake the last bytes.
+        Post::Stream { .. }
+        | Post::LineUp { .. }
+        | Post::LinePath { .. }
+        | Post::LineDown { .. } => Lane::Ordinary,
         Post::Enqueue { lane, .. } => match lane {
             trunkline_proto::base::Lane::Data(priority) => urgency(*priority),
             trunkline_proto::base::Lane::Control => Lane::Urgent,

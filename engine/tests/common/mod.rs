@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use trunkline::proto::base::{Chance, Hashname, Wall};
+use trunkline::proto::base::{Chance, Hashname};
 use trunkline::proto::crypto::Identity;
 use trunkline::proto::stage::plan::Plan;
 use trunkline::proto::wire::link::Cost;
@@ -20,8 +20,7 @@ pub(crate) fn identity(index: usize) -> Identity {
     let texts = TEXTS.get_or_init(|| {
         let space = "test".parse().expect("a space");
         let life = Duration::from_secs(86_400);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let wall = Wall::from_secs(now.expect("after 1970").as_secs());
+        let wall = trunkline::runtime::clock::Clock::wall();
         (0..6)
             .map(|i| {
                 let mut chance = Chance::from_number(1_000 + i);

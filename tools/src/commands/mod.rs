@@ -1,13 +1,16 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files; `proxy`, `ping`, `trace` and `status` ask a running
-//! node over its control socket and only show what it answers; `sim` needs neither.
+//! node over its control socket and only show what it answers. `run` is a node, `demo` three,
+//! `sim` a world of them.
 
 pub mod check;
 pub mod config;
+pub mod demo;
 pub mod keys;
 pub mod ping;
 pub mod proxy;
+pub mod run;
 pub mod sim;
 pub mod status;
 pub mod trace;

@@ -53,7 +53,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 fn about(r: &StatusReport) -> Result<(), Failure> {
     let mut table = Table::new(&[]);
-    table.pair("node", format!("{} ({})", r.name, r.state));
+    table.pair("node", &r.name);
     table.pair("hashname", &r.hashname);
     table.pair("space", &r.space);
     table
@@ -92,8 +92,8 @@ fn section<T>(
 
 fn links(items: &[LinkReport]) -> Table {
     let mut table = Table::new(&[
-        "name", "node", "address", "over", "state", "since", "cost", "rtt", "sent", "received",
-        "queued", "note",
+        "name", "node", "address", "over", "state", "cost", "rtt", "sent", "received", "queued",
+        "note",
     ]);
     for l in items {
         let retry = l.retry_ms.map(|ms| format!("next attempt in {}", print::span(ms)));
@@ -106,12 +106,11 @@ fn links(items: &[LinkReport]) -> Table {
             l.address.clone(),
             l.transport.clone(),
             l.state.clone(),
-            print::span(l.since_ms),
             l.cost.to_string(),
             print::round_trip(l.rtt_us),
             print::size(l.sent.bytes),
             print::size(l.received.bytes),
-            print::size(l.queued.iter().sum()),
+            print::size(l.queued_bytes),
             notes.into_iter().flatten().collect::<Vec<_>>().join("; "),
         ]);
     }
@@ -119,22 +118,18 @@ fn links(items: &[LinkReport]) -> Table {
 }
 
 fn lines(items: &[LineReport]) -> Table {
-    let mut table = Table::new(&[
-        "node", "state", "way", "rtt", "age", "idle", "streams", "sent", "received", "note",
-    ]);
+    let mut table =
+        Table::new(&["node", "state", "way", "rtt", "idle", "streams", "resent", "in flight"]);
     for l in items {
-        let notes = [l.why.clone(), l.last_error.clone()];
         table.row([
             short(&l.hashname),
             l.state.clone(),
             l.way.clone(),
             print::round_trip(l.rtt_us),
-            print::span(l.age_ms),
             print::span(l.idle_ms),
             l.streams.to_string(),
-            print::size(l.sent.bytes),
-            print::size(l.received.bytes),
-            notes.into_iter().flatten().collect::<Vec<_>>().join("; "),
+            print::size(l.resent_bytes),
+            format!("{} of {}", print::size(l.in_flight_bytes), print::size(l.window_bytes)),
         ]);
     }
     table
@@ -158,50 +153,26 @@ fn nodes(items: &[NodeReport]) -> Table {
 }
 
 fn streams(items: &[StreamReport]) -> Table {
-    let mut table = Table::new(&[
-        "node",
-        "stream",
-        "purpose",
-        "state",
-        "age",
-        "rtt",
-        "sent",
-        "received",
-        "resent",
-        "in flight",
-        "held by",
-    ]);
+    let mut table =
+        Table::new(&["node", "stream", "purpose", "opened", "priority", "sent", "received"]);
     for s in items {
         table.row([
             short(&s.hashname),
             s.id.to_string(),
             s.purpose.clone(),
-            s.state.clone(),
-            print::span(s.age_ms),
-            print::round_trip(s.rtt_us),
-            print::size(s.acked_bytes),
-            print::size(s.received_bytes),
-            print::size(s.resent_bytes),
-            format!("{} of {}", print::size(s.in_flight_bytes), print::size(s.window_bytes)),
-            s.held_by.clone(),
+            if s.opened_here { "here" } else { "there" }.to_owned(),
+            s.priority.to_string(),
+            format!("{} of {}", print::size(s.acked_bytes), print::size(s.written_bytes)),
+            format!("{} of {}", print::size(s.read_bytes), print::size(s.received_bytes)),
         ]);
     }
     table
 }
 
 fn proxies(items: &[ProxyReport]) -> Table {
-    let mut table =
-        Table::new(&["listen", "node", "target", "open", "accepted", "failed", "last error"]);
+    let mut table = Table::new(&["listen", "node", "target", "accepted"]);
     for p in items {
-        table.row([
-            p.listen.clone(),
-            short(&p.hashname),
-            p.target.clone(),
-            p.open.to_string(),
-            p.accepted.to_string(),
-            p.failed.to_string(),
-            p.last_error.clone().unwrap_or_default(),
-        ]);
+        table.row([p.listen.clone(), short(&p.hashname), p.target.clone(), p.accepted.to_string()]);
     }
     table
 }
@@ -221,17 +192,14 @@ fn drops(report: &StatusReport) -> Result<(), Failure> {
 }
 
 fn workers(items: &[WorkerReport]) -> Table {
-    let mut table =
-        Table::new(&["thread", "cpu", "rounds", "packets", "a round", "mailbox", "full"]);
+    let mut table = Table::new(&["thread", "rounds", "forwarded", "in runs", "tunnels"]);
     for w in items {
         table.row([
             w.name.clone(),
-            print::span(w.cpu_ms),
             w.rounds.to_string(),
-            w.packets.to_string(),
-            w.packets.checked_div(w.rounds).unwrap_or(0).to_string(),
-            w.mailbox.to_string(),
-            w.mailbox_full.to_string(),
+            w.forwarded.to_string(),
+            w.runs.to_string(),
+            w.tunnels.to_string(),
         ]);
     }
     table

@@ -128,6 +128,8 @@ impl FramePool {
         if self.slab.capacity() - self.slab.len() < room {
             self.turn_over(room);
         }
+        // Whatever a failed user left must not become the beginning of the next one's.
+        self.slab.clear();
         &mut self.slab
     }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// The fingerprint of a participant's public key within a space: 32 bytes (PROTOCOL §2).
+/// The fingerprint of a participant's public key within a space: 32 bytes (PROTOCOL §2.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hashname([u8; 32]);
 

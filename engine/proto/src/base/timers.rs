@@ -34,6 +34,12 @@ impl Timers {
         }
     }
 
+    /// The deadline of one slot.
+    #[must_use]
+    pub fn of(&self, slot: u32) -> Option<Instant> {
+        self.by_slot.get(slot as usize).copied().flatten()
+    }
+
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {

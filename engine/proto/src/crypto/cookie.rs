@@ -1,5 +1,5 @@
 //! What an open costs before it may cost anything: mac1, cookies and mac2
-//! (docs/protocol-crypto.md §5).
+//! (PROTOCOL §4.4).
 //!
 //! ```text
 //!   body ──mac1──► Knock ──calm──────────────────────────► read (public-key work)

@@ -1,6 +1,6 @@
 //! An identity as text: what a node keeps on its disk and a person can back up.
 //!
-//! Three PEM blocks (docs/protocol-crypto.md §3): the RSA key as PKCS#8, the two working
+//! Three PEM blocks (PROTOCOL §2.4): the RSA key as PKCS#8, the two working
 //! secrets, the record. The first is what any tool knows; the record comes last, so that the
 //! public part can be cut off and sent to an operator. Anything outside of blocks is comment.
 //! This file reads and writes text only; the disk is the caller's.

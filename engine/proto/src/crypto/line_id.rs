@@ -1,4 +1,4 @@
-//! Line ids: how a packet finds its session without a search (docs/protocol-crypto.md §8).
+//! Line ids: how a packet finds its session without a search (PROTOCOL §4.6).
 //!
 //! The receiver of a line mints its id: shard, slot, generation and six zero bytes, encrypted as
 //! one AES block under a secret drawn at boot. Whoever steers packets decrypts the id and knows

@@ -1,5 +1,5 @@
 //! Identities, the records that speak for them, the handshake that opens a line and the
-//! session that seals its packets (docs/protocol-crypto.md).
+//! session that seals its packets (PROTOCOL §2 and §4).
 //!
 //! From the bottom: [`record`] is what anyone may know of a hashname, [`identity`] is what only
 //! its owner has, [`keyfile`] is how the owner keeps it. `noise` puts aws-lc-rs under the

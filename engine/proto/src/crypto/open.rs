@@ -1,5 +1,5 @@
 //! Opening a line: the three bodies of `open` packets and both ends of the handshake
-//! (docs/protocol-crypto.md §4).
+//! (PROTOCOL §4.1).
 //!
 //! ```text
 //! initiation: 1 | sender's line id 16 | Noise message 1 | mac1 16 | mac2 16
@@ -122,7 +122,7 @@ pub struct Opener {
     pub capabilities: Capabilities,
 }
 
-/// An open of ours that waits for its answer. About 4 KiB.
+/// An open of ours that waits for its answer. 3.7 KiB measured, with a 3,072-bit record inside.
 pub struct PendingOpen {
     /// Gone once the answer came.
     noise: Option<Box<HandshakeState>>,

@@ -1,6 +1,6 @@
 //! The key record: the one small thing that proves what belongs to a hashname.
 //!
-//! It owns the byte layout (docs/protocol-crypto.md §2) and the judgement whether a record is
+//! It owns the byte layout (PROTOCOL §2.2) and the judgement whether a record is
 //! true: the RSA key makes the hashname, the RSA signature makes the working keys its own. It
 //! never makes a signature (that is [`super::identity`]) and never decides whether a space or
 //! a serial is welcome.

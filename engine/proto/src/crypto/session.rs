@@ -1,5 +1,5 @@
 //! A session: the keys one handshake left behind, and what may still be done with them
-//! (docs/protocol-crypto.md §6, §7).
+//! (PROTOCOL §4.5).
 //!
 //! It owns a key and a counter to seal with, a key and a window of counters to open with. It
 //! knows neither packets nor line ids: the caller says what is authenticated beside the

@@ -1,5 +1,5 @@
 //! The link-state database: what every node says about its links, and which of its words is the
-//! latest (N11; PROTOCOL mesh §3).
+//! latest (N11; PROTOCOL §7).
 //!
 //! Owns the announcements held, their order, age and number. It takes only announcements that
 //! somebody has verified ([`super::routing`] does): here everything is true, and the question is
@@ -25,8 +25,8 @@
 //! both ends announce it, and living ends do not announce links to the dead.
 //!
 //! **Pace.** An origin may renew its announcement once per `announcement_interval`, three times
-//! at once: with strictly one, a node that loses two links 50 ms apart would be told about the
-//! second a second late.
+//! at once: with strictly one, a node whose links come up 50 ms apart would be without the second
+//! for a second. (A lost link is told by either end; a new one, or a new cost, needs this end.)
 
 use core::cmp::Ordering;
 use core::time::Duration;
@@ -107,9 +107,10 @@ pub struct Installed {
     pub links_changed: bool,
 }
 
-/// What every node says about its links. At most `limits.origins` × 4 KiB and some.
+/// What every node says about its links. At most `limits.origins` others × 4 KiB and some.
 #[derive(Debug)]
 pub struct Database {
+    me: Address,
     origins: usize,
     neighbours: usize,
     expiry: Duration,
@@ -121,10 +122,11 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty one.
+    /// An empty one, for the node `me`, whose own word always finds room.
     #[must_use]
-    pub const fn new(limits: &Limits) -> Self {
+    pub const fn new(me: Address, limits: &Limits) -> Self {
         Self {
+            me,
             origins: limits.origins,
             neighbours: limits.neighbours,
             expiry: limits.announcement_expiry,
@@ -207,7 +209,7 @@ impl Database {
     /// # Errors
     /// `Misaddressed` if the address belongs to another hashname, `StaleAnnouncement` unless it
     /// is newer, `Expired` at the end of its life, `LimitBroken` for too many neighbours,
-    /// `TableFull` for one origin too many.
+    /// `TableFull` for one origin too many (this node is not counted).
     pub fn install(
         &mut self,
         now: Instant,
@@ -236,7 +238,7 @@ impl Database {
         if neighbours.len() > self.neighbours {
             return Err(DropReason::LimitBroken);
         }
-        if held.is_none() && self.len() >= self.origins {
+        if held.is_none() && origin != self.me && self.others() >= self.origins {
             return Err(DropReason::TableFull);
         }
         let links_changed = held.is_none_or(|h| h.neighbours != neighbours);
@@ -288,6 +290,10 @@ impl Database {
         }
         self.next_expiry = self.entries().map(|(_, e)| e.expires).min();
         gone
+    }
+
+    fn others(&self) -> usize {
+        self.len() - usize::from(self.index.contains_key(&self.me))
     }
 
     fn place(&mut self, origin: Address) -> Slot {

@@ -1,4 +1,4 @@
-//! One adjacency above an established byte transport (N2, N13, N17; PROTOCOL mesh §2).
+//! One adjacency above an established byte transport (N2, N13, N17; PROTOCOL §6.2).
 //!
 //! Owns the handshake that proves who is at the other end, the heartbeats that tell whether
 //! it still is, and the goodbye. Knows no sockets and no framing: its owner cuts frames off the

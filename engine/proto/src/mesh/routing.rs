@@ -1,10 +1,11 @@
 //! A node's part in the mesh: it announces its links, spreads what others announce, forgets what
-//! is old, and computes routes (N2, N10 to N13; PROTOCOL mesh §3 to §5).
+//! is old, and computes routes (N2, N10 to N13; PROTOCOL §7).
 //!
-//! Owns this node's own word ([`own`]), its neighbours and what each still has to be sent
-//! ([`adjacent`]), announcements that must wait ([`waiting`]), when to compute ([`schedule`]), and
-//! through them the database and the route table. Knows no transport: links come up and go down
-//! by calls, frames go out by [`Routing::poll`].
+//! Owns this node's own word (`own`), its neighbours and what each still has to be sent
+//! (`adjacent`), what is made of their announcements (`judge`) and those that must wait
+//! (`waiting`), when to compute (`schedule`), and through them the database and the route
+//! table. Knows no transport: links come up and go down by calls, frames go out by
+//! [`Routing::poll`].
 //!
 //! ```text
 //!  link_up, link_down, set_cost          announcement(from)               digest(from)
@@ -17,14 +18,9 @@
 //!                                                                 │
 //!                            schedule ─▶ planner ─▶ RouteTable, NodeUp, NodeDown
 //! ```
-//!
-//! **What a bad neighbour costs.** Copies and old announcements are told by their heads. What
-//! looks new is verified at most as often as the neighbour's budget allows, and a signature that
-//! does not hold (no honest node passes one on) uses up a quarter of a second of it. What the
-//! budget does not allow yet waits, the latest of each origin and neighbour; what does not find
-//! room to wait comes back with the next digest.
 
 mod adjacent;
+mod judge;
 mod own;
 mod schedule;
 mod status;
@@ -38,16 +34,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::database::{Database, Freshness, Slot};
+use super::database::{Database, Slot};
 use super::routes::{Planner, Reach, RouteTable, Word};
 use crate::base::{
     Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall,
 };
-use crate::crypto::{Identity, KeyRecord, Purpose};
-use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, AnnouncementHead, Digest, Neighbour};
+use crate::crypto::{Identity, KeyRecord};
+use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, Digest, Neighbour};
 use crate::wire::link::{Capabilities, Cost, NodeName};
 use adjacent::Neighbours;
-use own::{Heard, Own};
+use own::Own;
 use schedule::Schedule;
 use waiting::Waiting;
 
@@ -113,7 +109,7 @@ impl Routing {
         Self {
             own: Own::new(me.address(), epoch, name, capabilities, limits, chance.fork()),
             neighbours: Neighbours::new(chance),
-            database: Database::new(limits),
+            database: Database::new(me.address(), limits),
             records: BTreeMap::new(),
             waiting: Waiting::default(),
             schedule: Schedule::new(limits.route_debounce),
@@ -172,6 +168,13 @@ impl Routing {
             self.own.changed(now);
             self.schedule.want(now);
         }
+    }
+
+    /// A link takes no more control frames for now (`true`), or takes them again. What its
+    /// neighbour lacks meanwhile is remembered by origin, not queued: when the link takes frames
+    /// again it gets the latest of each.
+    pub fn hold(&mut self, link: LinkId, held: bool) {
+        self.neighbours.hold(link, held);
     }
 
     /// This node's identity was renewed: same hashname, new record.
@@ -275,88 +278,6 @@ impl Routing {
         &self.table
     }
 
-    fn consider(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        from: Address,
-        body: &[u8],
-    ) -> Result<(), DropReason> {
-        let head = AnnouncementHead::peek(body)?;
-        let signature = body.last_chunk::<64>().ok_or(DropReason::Truncated)?;
-        if head.origin == self.identity.hashname().address() {
-            return self.hear_own(now, wall, from, body);
-        }
-        let freshness = self.database.judge(&head, signature);
-        if let (Some(slot), Some(sender)) =
-            (self.database.slot(&head.origin), self.neighbours.get_mut(&from))
-        {
-            match freshness {
-                Freshness::Same => sender.has(slot),
-                Freshness::Older => sender.lacks(slot),
-                _ => {}
-            }
-        }
-        if matches!(freshness, Freshness::Same | Freshness::Older) {
-            return Err(DropReason::StaleAnnouncement);
-        }
-        let budget = self.verifies_from(now, &from);
-        let pace = self.database.waits_until(now, &head.origin);
-        if let Some(until) = budget.max(pace) {
-            return self.waiting.put(until, from, &head, body);
-        }
-        let said = Announcement::parse(body)?;
-        let record = self.verified(now, wall, from, &said)?;
-        self.install(now, Some(from), &record, body, &said)
-    }
-
-    /// When a signature may be verified for this neighbour, behind all that wait already; `None`
-    /// for at once.
-    fn verifies_from(&self, now: Instant, from: &Address) -> Option<Instant> {
-        self.neighbours.get(from)?.verifies_from(now, self.waiting.count(from))
-    }
-
-    /// Checks record and signature, at the cost of the neighbour that brought them.
-    fn verified(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        from: Address,
-        said: &Announcement<'_>,
-    ) -> Result<Arc<KeyRecord>, DropReason> {
-        let result = self.check(wall, said);
-        if let Some(sender) = self.neighbours.get_mut(&from) {
-            sender.verified(now, !matches!(result, Err(DropReason::BadSignature)));
-        }
-        result
-    }
-
-    fn check(&self, wall: Wall, said: &Announcement<'_>) -> Result<Arc<KeyRecord>, DropReason> {
-        let own =
-            Some(self.identity.record()).filter(|r| r.hashname().address() == said.head.origin);
-        let known = own.or_else(|| self.records.get(&said.head.origin));
-        let record = match known.filter(|r| r.encoded()[..] == *said.record) {
-            Some(record) if wall.is_past(record.expiry()) => return Err(DropReason::Expired),
-            Some(record) => Arc::clone(record),
-            None => {
-                let claimed = KeyRecord::parse(said.record)?;
-                if claimed.space() != *self.identity.space() {
-                    return Err(DropReason::WrongSpace);
-                }
-                Arc::new(claimed.verify(wall)?)
-            }
-        };
-        // The head is what was judged; it must be what is signed and whose.
-        let head = said.head;
-        if record.hashname().address() != head.origin
-            || record.serial() != head.order.serial
-            || !record.verify_signature(Purpose::Announcement, said.signed(), said.signature())
-        {
-            return Err(DropReason::BadSignature);
-        }
-        Ok(record)
-    }
-
     /// Puts a verified announcement into the database and on its way to the others.
     fn install(
         &mut self,
@@ -407,38 +328,6 @@ impl Routing {
         };
         self.records.remove(&victim.address());
         self.database.remove(&victim.address()).is_some()
-    }
-
-    /// An announcement that bears this node's address came back.
-    fn hear_own(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        from: Address,
-        body: &[u8],
-    ) -> Result<(), DropReason> {
-        let said = Announcement::parse(body)?;
-        let held = self.database.judge(&said.head, said.signature());
-        let serial = self.identity.record().serial();
-        if said.head.order <= self.own.order(serial) && held != Freshness::Newer {
-            return Err(DropReason::StaleAnnouncement);
-        }
-        if let Some(until) = self.verifies_from(now, &from) {
-            return self.waiting.put(until, from, &said.head, body);
-        }
-        let record = self.verified(now, wall, from, &said)?;
-        if record.serial() > serial {
-            // It comes again with every digest; once says it.
-            if self.superseded != Some(record.serial()) {
-                self.superseded = Some(record.serial());
-                self.outputs.push_back(RoutingOutput::Superseded(record.serial()));
-            }
-            return Err(DropReason::StaleAnnouncement);
-        }
-        if self.own.outrun(now, &said.head.order) == Heard::Clone {
-            self.outputs.push_back(RoutingOutput::Cloned(self.identity.hashname()));
-        }
-        Ok(())
     }
 
     fn announce(&mut self, now: Instant) {

@@ -5,6 +5,7 @@
 mod convergence;
 mod hostile;
 mod restart;
+mod vectors;
 mod world;
 
 use std::sync::{Arc, OnceLock};

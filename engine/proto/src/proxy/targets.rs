@@ -81,12 +81,24 @@ impl AllowList {
 }
 
 impl Rule {
+    /// The network in the form addresses are judged in. `None` for a network of IPv6 addresses
+    /// that hold IPv4 ones only in part: it means no IPv4 network.
+    fn canonical(&self) -> Option<(IpAddr, u8)> {
+        let network = canonical(self.network);
+        if network.is_ipv4() == self.network.is_ipv4() {
+            return Some((network, self.prefix));
+        }
+        let IpAddr::V6(v6) = self.network else { return None };
+        let embedded_after = if v6.segments().first() == Some(&0x2002) { 16 } else { 96 };
+        Some((network, self.prefix.checked_sub(embedded_after)?.min(32)))
+    }
+
     fn covers(&self, ip: IpAddr, port: u16) -> bool {
+        let Some((network, prefix)) = self.canonical() else { return false };
         (self.first_port..=self.last_port).contains(&port)
-            && within(ip, canonical(self.network), self.prefix)
-            && special_range(ip).is_none_or(|(range, bits)| {
-                self.prefix >= bits && within(canonical(self.network), range, bits)
-            })
+            && within(ip, network, prefix)
+            && special_range(ip)
+                .is_none_or(|(range, bits)| prefix >= bits && within(network, range, bits))
     }
 }
 
@@ -115,21 +127,24 @@ pub fn canonical(ip: IpAddr) -> IpAddr {
 
 /// The special range an address lies in, if it does.
 fn special_range(ip: IpAddr) -> Option<(IpAddr, u8)> {
-    const V4: [([u8; 4], u8); 7] = [
+    const V4: [([u8; 4], u8); 8] = [
         ([0, 0, 0, 0], 8),
         ([127, 0, 0, 0], 8),
         ([169, 254, 0, 0], 16),
         ([100, 100, 100, 200], 32),
         ([192, 0, 0, 192], 32),
+        ([168, 63, 129, 16], 32),
         ([224, 0, 0, 0], 4),
         ([255, 255, 255, 255], 32),
     ];
-    const V6: [([u16; 8], u8); 7] = [
+    const V6: [([u16; 8], u8); 9] = [
         ([0, 0, 0, 0, 0, 0, 0, 1], 128),
         ([0, 0, 0, 0, 0, 0, 0, 0], 128),
         ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
         ([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
         ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
+        ([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32),
+        ([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
         ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
         // Teredo carries an IPv4 address in disguise, the local-use NAT64 prefix any.
         ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),
@@ -215,6 +230,18 @@ mod tests {
             Ok("192.0.2.1:80".parse().unwrap()),
             "what is judged is what is connected to"
         );
+    }
+
+    #[test]
+    fn s8_a_rule_for_embedded_addresses_opens_no_more_than_it_says() {
+        let nat64 = list(&[("64:ff9b::", 96, 80)]);
+        assert_eq!(nat64.judge("0.0.0.0:80"), Err(Refusal::NotListed));
+        assert_eq!(nat64.judge("127.0.0.1:80"), Err(Refusal::NotListed));
+        let one = list(&[("64:ff9b::c000:201", 128, 80)]);
+        assert!(one.judge("192.0.2.1:80").is_ok());
+        assert_eq!(one.judge("192.0.2.2:80"), Err(Refusal::NotListed));
+        let part = list(&[("::", 64, 80)]);
+        assert_eq!(part.judge("[::1.2.3.4]:80"), Err(Refusal::NotListed));
     }
 
     #[test]

@@ -124,6 +124,8 @@ pub struct Shard {
     writer: Option<Writer>,
     posts: Posts,
     outputs: std::collections::VecDeque<Output>,
+    /// Streams have more to send than one turn allows: the sockets come first.
+    more: bool,
 }
 
 impl Shard {
@@ -149,6 +151,7 @@ impl Shard {
             writer: None,
             posts: Posts::default(),
             outputs: std::collections::VecDeque::new(),
+            more: false,
             chance,
         };
         for role in plan.roles().filter(|r| plan.seat(*r) == seat) {
@@ -200,7 +203,8 @@ impl Shard {
         match input {
             Input::Post(role, post) => self.posts.push(role, post),
             Input::Datagram { from, bytes } => {
-                self.posts.push(Role::Partition(self.partition), Post::Datagram { from, bytes });
+                let post = Post::Datagram { from, bytes, paid: false };
+                self.posts.push(Role::Partition(self.partition), post);
             }
             Input::LinkOpened { link, side, transport, cost } => {
                 let terms = LinkTerms {
@@ -244,11 +248,19 @@ impl Shard {
     }
 
     /// Bytes of a link came in: whole frames are taken off the front of `bytes`, what remains is
-    /// the beginning of the next one.
-    pub fn received(&mut self, now: Instant, wall: Wall, link: LinkId, bytes: &mut BytesMut) {
+    /// the beginning of the next one. Gives back how many packages were among them.
+    pub fn received(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        link: LinkId,
+        bytes: &mut BytesMut,
+    ) -> u32 {
         let Self { links, posts, outputs, .. } = self;
-        links.received(now, wall, link, bytes, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        let events = &mut |e| outputs.push_back(Output::Link(e));
+        let packages = links.received(now, wall, link, bytes, posts, events);
         self.run(now, wall);
+        packages
     }
 
     /// Does what time demands.
@@ -267,9 +279,13 @@ impl Shard {
         self.run(now, wall);
     }
 
-    /// The next moment at which something happens by itself.
+    /// The next moment at which something happens by itself: long past, if streams wait for
+    /// another turn.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
+        if self.more {
+            return Some(Instant::ZERO);
+        }
         [
             self.links.deadline(),
             self.lines.as_ref().and_then(Lines::deadline),
@@ -297,8 +313,10 @@ impl Shard {
         self.writer.as_mut()
     }
 
-    /// Delivers posts until none is left on this seat.
+    /// Delivers posts until none is left on this seat. Streams get one turn: what it sends must
+    /// reach the sockets before the next, or a large window would overrun the lanes.
     fn run(&mut self, now: Instant, wall: Wall) {
+        let mut turn = true;
         loop {
             while let Some((role, post)) = self.posts.pop() {
                 let seat = self.plan.seat(role);
@@ -311,8 +329,11 @@ impl Shard {
             let Self { streams, posts, outputs, .. } = self;
             let Some(streams) = streams else { return };
             let events = &mut |k, e| outputs.push_back(Output::Stream(k, e));
-            let more = streams.settle(now, posts, events);
-            if !more && posts.is_empty() {
+            if turn {
+                self.more = streams.settle(now, posts, events);
+                turn = false;
+            }
+            if posts.is_empty() {
                 return;
             }
         }

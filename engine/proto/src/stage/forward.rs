@@ -5,7 +5,7 @@
 //! allocated for. Frames for this node go to the partition they concern. What can't go on is
 //! counted and, unless it is itself a return, told to its sender.
 //!
-//! Never opens a payload; holds no state but the routes and counters. PROTOCOL §6.3.
+//! Never opens a payload; holds no state but the routes and counters. PROTOCOL §6.3.3.
 
 use std::sync::Arc;
 
@@ -153,29 +153,31 @@ impl Forward {
         self.flush(&mut frames, open, out);
     }
 
-    /// Sends a package of this node's own, whole, with its link header.
-    pub fn originate(&mut self, now: Instant, frame: BytesMut, out: &mut Posts) {
-        let Ok(transit) = Transit::peek(&frame) else {
+    /// Sends packages of this node's own, whole, with their link headers: one, or several for
+    /// one destination at one priority, one after the other.
+    pub fn originate(&mut self, now: Instant, mut packages: BytesMut, out: &mut Posts) {
+        let Ok(transit) = Transit::peek(&packages) else {
             return self.counters.drops.count(DropReason::Malformed);
         };
         let destination = Address::new(*transit.destination);
-        let priority = Priority::from_low_bits(transit.lane);
-        self.counters.originated += 1;
+        let lane = Lane::Data(Priority::from_low_bits(transit.lane));
+        let frames = count(&packages);
+        self.counters.originated += u64::from(frames);
         if destination == self.us {
-            return self.deliver(now, frame, out);
+            while let Some(length) = frame_length(&packages).filter(|l| *l <= packages.len()) {
+                self.deliver(now, packages.split_to(length), out);
+            }
+            return;
         }
+        let run = Run { bytes: packages.freeze(), frames };
         match self.routes.next(&destination) {
             Some(hop) => {
-                let run = Run::one(frame.freeze());
-                let lane = Lane::Data(priority);
-                out.push(
-                    self.plan.writer_of(hop.link),
-                    Post::Enqueue { link: hop.link, lane, run },
-                );
+                let writer = self.plan.writer_of(hop.link);
+                out.push(writer, Post::Enqueue { link: hop.link, lane, run });
             }
             None => {
-                self.counters.drops.count(DropReason::NoRoute);
-                self.give_back(now, &frame, Code::NoRoute, out);
+                self.counters.drops.add(DropReason::NoRoute, u64::from(frames));
+                self.refused(now, &run, Code::NoRoute, out);
             }
         }
     }
@@ -287,6 +289,15 @@ impl Forward {
         self.counters.returned += 1;
         self.originate(now, frame, out);
     }
+}
+
+/// How many whole frames lie there one after the other.
+fn count(mut frames: &[u8]) -> u32 {
+    let mut count = 0;
+    while let Some(rest) = frame_length(frames).and_then(|l| frames.get(l..)) {
+        (frames, count) = (rest, count + 1);
+    }
+    count
 }
 
 /// Length of the whole frame at the front, if there is a header.

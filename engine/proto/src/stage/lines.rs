@@ -70,7 +70,7 @@ impl Lines {
     ) {
         let switch = &mut self.switch;
         match post {
-            Post::Datagram { from, bytes } => switch.datagram(now, wall, from, bytes),
+            Post::Datagram { from, bytes, paid } => switch.relayed(now, wall, from, bytes, paid),
             Post::Package(frame) => switch.package(now, wall, frame),
             Post::Seal { line, priority, frame } => switch.seal(now, line, priority, frame),
             Post::Want(peer) => switch.want(now, peer),
@@ -107,8 +107,8 @@ impl Lines {
                 Effect::Answered(token, answer) => events(LineEvent::Answered(token, answer)),
                 Effect::Arrived(message) => events(LineEvent::Arrived(message)),
                 Effect::Reachable(peer, yes) => events(LineEvent::Reachable(peer, yes)),
-                Effect::Elsewhere { partition, from, bytes } => {
-                    out.push(Role::Partition(partition), Post::Datagram { from, bytes });
+                Effect::Elsewhere { partition, from, bytes, paid } => {
+                    out.push(Role::Partition(partition), Post::Datagram { from, bytes, paid });
                 }
             }
         }

@@ -80,7 +80,7 @@ impl Links {
     }
 
     /// Bytes came in: whole frames are taken off the front of `bytes`, what remains is the
-    /// beginning of the next one.
+    /// beginning of the next one. Gives back how many packages were among them.
     pub fn received(
         &mut self,
         now: Instant,
@@ -89,13 +89,18 @@ impl Links {
         bytes: &mut BytesMut,
         out: &mut Posts,
         events: &mut impl FnMut(LinkEvent),
-    ) {
+    ) -> u32 {
         let forward = self.plan.forward_of(link);
+        let mut packages = 0;
         loop {
-            let Some(held) = self.links.get_mut(&link) else { return bytes.clear() };
+            let Some(held) = self.links.get_mut(&link) else {
+                bytes.clear();
+                return packages;
+            };
             held.session.heard(now);
             match held.next_piece(bytes) {
-                Ok(Piece::Packages(frames)) => {
+                Ok(Piece::Packages(count, frames)) => {
+                    packages += count;
                     out.push(forward, Post::Transit { from: link, frames });
                 }
                 Ok(Piece::Announcement(body)) => {
@@ -108,12 +113,13 @@ impl Links {
                     }
                     self.settle(link, out, events);
                 }
-                Ok(Piece::Incomplete) => return,
+                Ok(Piece::Incomplete) => return packages,
                 Err(reason) => {
                     self.drops.count(reason);
                     held.session.close(Cause::Violation, reason.label());
                     bytes.clear();
-                    return self.settle(link, out, events);
+                    self.settle(link, out, events);
+                    return packages;
                 }
             }
         }
@@ -218,7 +224,7 @@ impl Links {
 
 /// What lies at the front of a link's bytes.
 enum Piece {
-    Packages(BytesMut),
+    Packages(u32, BytesMut),
     Announcement(Bytes),
     Digest(Bytes),
     Control(LinkKind, Bytes),
@@ -229,7 +235,7 @@ impl Link {
     /// Takes the next piece off: all packages that lie together, or one other frame. Before the
     /// neighbour is proved only the session's own frames are let in.
     fn next_piece(&mut self, bytes: &mut BytesMut) -> Result<Piece, DropReason> {
-        let mut packages = 0;
+        let (mut packages, mut count) = (0, 0);
         loop {
             let here = bytes.get(packages..).unwrap_or_default();
             let header = LinkHeader::peek(here)?.filter(|h| here.len() >= h.frame_len());
@@ -239,12 +245,13 @@ impl Link {
                     return Err(DropReason::Unhandled);
                 }
                 packages += h.frame_len();
-                self.frames += 1;
+                count += 1;
                 continue;
             }
             if packages > 0 {
+                self.frames += u64::from(count);
                 self.bytes += packages as u64;
-                return Ok(Piece::Packages(bytes.split_to(packages)));
+                return Ok(Piece::Packages(count, bytes.split_to(packages)));
             }
             let Some(header) = header else { return Ok(Piece::Incomplete) };
             self.frames += 1;

@@ -14,6 +14,11 @@ use bytes::{Buf, Bytes};
 use crate::base::lanes::Weight;
 use crate::base::{DropReason, Drops, Lane, LaneBounds, Lanes, Limits};
 
+/// Runs that may wait in a lane as slices of the buffers they came in.
+const DEEP: usize = 16;
+/// A run of fewer bytes pins much more than it is worth.
+const SMALL: usize = 64 << 10;
+
 /// Whole frames, one after the other.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -72,7 +77,13 @@ impl Outgoing {
     }
 
     /// Queues a run. `dropped` gets what did not fit or had to make room, frames whole.
-    pub fn push(&mut self, lane: Lane, run: Run, mut dropped: impl FnMut(Lane, Run)) {
+    ///
+    /// A run behind [`DEEP`] others is copied if it is small: its memory is a slice of a buffer
+    /// many times its size, and a queue that stands still would hold all of it.
+    pub fn push(&mut self, lane: Lane, mut run: Run, mut dropped: impl FnMut(Lane, Run)) {
+        if self.lanes.depth(lane).1 >= DEEP && run.bytes.len() < SMALL {
+            run.bytes = Bytes::copy_from_slice(&run.bytes);
+        }
         self.counters.queued += u64::from(run.frames);
         let drops = &mut self.counters.drops;
         self.lanes.push(lane, run, |lane, run| {

@@ -25,6 +25,8 @@ pub enum Post {
         from: SocketAddr,
         /// What.
         bytes: BytesMut,
+        /// An open that another partition has asked for a cookie, if any was due.
+        paid: bool,
     },
     /// To a partition: a package for this node came in, whole, with its link header.
     Package(BytesMut),
@@ -115,7 +117,8 @@ pub enum Post {
         /// The frames, one after the other.
         frames: BytesMut,
     },
-    /// To a forwarder: a package of our own, whole, with its link header.
+    /// To a forwarder: packages of our own, whole, with their link headers: one, or several for
+    /// one destination at one priority, one after the other.
     Originate(BytesMut),
     /// To a forwarder: frames that a queue refused, whole; their senders are to be told.
     Refused {

@@ -13,12 +13,12 @@ use crate::base::{
 use crate::switch::LineRef;
 use crate::switch::streams::{
     Code as StreamCode, Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId,
-    StreamLimits, StreamStats, Streams, WriteError,
+    StreamLimits, StreamStats, StreamStatus, Streams, WriteError,
 };
 use crate::wire::package::Code;
 
 /// Most packets one peer's streams send in one round, so that others get their turn.
-const ROUND: usize = 64;
+const ROUND: usize = 32;
 
 /// A stream within this process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -61,6 +61,8 @@ pub struct PeerReport {
     pub hashname: Hashname,
     /// Numbers of the line's streams together.
     pub stats: StreamStats,
+    /// Each stream.
+    pub streams: Vec<StreamStatus>,
 }
 
 impl StreamStage {
@@ -259,7 +261,11 @@ impl StreamStage {
     /// Every peer with a line or streams, for status.
     pub fn report(&self) -> impl Iterator<Item = PeerReport> + '_ {
         let peers = self.peers.iter().flatten();
-        peers.map(|p| PeerReport { hashname: p.hashname, stats: p.streams.stats() })
+        peers.map(|p| PeerReport {
+            hashname: p.hashname,
+            stats: p.streams.stats(),
+            streams: p.streams.ids().filter_map(|id| p.streams.status(id)).collect(),
+        })
     }
 
     /// What was dropped here.

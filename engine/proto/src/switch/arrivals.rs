@@ -45,7 +45,20 @@ impl From {
 impl Switch {
     /// A datagram came in.
     pub fn datagram(&mut self, now: Instant, wall: Wall, from: SocketAddr, bytes: BytesMut) {
-        if let Err(reason) = self.take_datagram(now, wall, from, bytes) {
+        self.relayed(now, wall, from, bytes, false);
+    }
+
+    /// A datagram came in, perhaps through another partition, which has then asked for a cookie
+    /// if one was due: each has secrets of its own.
+    pub fn relayed(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: SocketAddr,
+        bytes: BytesMut,
+        paid: bool,
+    ) {
+        if let Err(reason) = self.take_datagram(now, wall, from, bytes, paid) {
             self.counters.drops.count(reason);
         }
     }
@@ -56,6 +69,7 @@ impl Switch {
         wall: Wall,
         from: SocketAddr,
         mut bytes: BytesMut,
+        paid: bool,
     ) -> Result<(), DropReason> {
         if let Some(head) = sealed::Header::parse(&bytes)? {
             let (partition, ..) =
@@ -71,7 +85,7 @@ impl Switch {
         match packet.action(Place::Outside) {
             Action::Open => {
                 let body = whole.get(whole.len() - packet.body.len()..).unwrap_or_default();
-                self.open(now, wall, From::Address(from), body, &whole)
+                self.open(now, wall, (From::Address(from), paid), body, &whole)
             }
             Action::Sline => self.sealed_json(now, from, &packet),
             _ => Err(DropReason::Unhandled),
@@ -87,7 +101,7 @@ impl Switch {
         if partition >= self.setting.partitions {
             return Err(DropReason::UnknownLine);
         }
-        self.effects.push_back(Effect::Elsewhere { partition, from, bytes });
+        self.effects.push_back(Effect::Elsewhere { partition, from, bytes, paid: true });
         Ok(())
     }
 
@@ -142,19 +156,19 @@ impl Switch {
             return Err(DropReason::Unhandled);
         }
         let body = bytes.get(bytes.len() - packet.body.len()..).unwrap_or_default();
-        self.open(now, wall, From::Node(source), body, &bytes)
+        self.open(now, wall, (From::Node(source), false), body, &bytes)
     }
 
     fn open(
         &mut self,
         now: Instant,
         wall: Wall,
-        from: From,
+        (from, paid): (From, bool),
         body: &[u8],
         whole: &BytesMut,
     ) -> Result<(), DropReason> {
         match open::heard(body)? {
-            Heard::Initiation { .. } => self.initiation(now, wall, from, body, whole),
+            Heard::Initiation { .. } => self.initiation(now, wall, (from, paid), body, whole),
             Heard::Response { to } => self.response(now, from, to, body, whole),
             Heard::Cookie { to } => self.cookie(now, from, to, body, whole),
         }
@@ -165,14 +179,14 @@ impl Switch {
         &mut self,
         now: Instant,
         wall: Wall,
-        from: From,
+        (from, paid): (From, bool),
         body: &[u8],
         whole: &BytesMut,
     ) -> Result<(), DropReason> {
         let identity = self.setting.identity.clone();
         let knock = Knock::new(&identity, body)?;
         let path = from.bytes();
-        if !self.opens.allow(now, &()) {
+        if !paid && !self.opens.allow(now, &()) {
             if !self.cookies.allow(now, &knock, &path) {
                 let cookie = self.cookies.make(now, &mut self.chance, &knock, &path)?;
                 self.counters.cookies += 1;
@@ -229,7 +243,7 @@ impl Switch {
         if contact.last_open.is_some_and(|last| is_old(last, this)) {
             return Err(DropReason::Replayed);
         }
-        let fresh_line = contact.line().is_none_or(|l| l.next.is_none());
+        let fresh_line = contact.line().is_none_or(|l| l.next.is_none() && !l.is_up());
         if fresh_line && self.unconfirmed >= self.setting.limits.half_open {
             return Err(DropReason::TableFull);
         }
@@ -244,6 +258,7 @@ impl Switch {
             epoch: opener.epoch,
             made: now,
             by_lower,
+            highest: None,
         };
         let next = Next { keys, open: this, answer: answered.body.clone() };
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
@@ -361,6 +376,7 @@ impl Switch {
             epoch: done.peer_epoch,
             made: now,
             by_lower,
+            highest: None,
         };
         let path = from.path();
         let line = self.line_for(now, slot, path).ok_or(DropReason::UnknownLine)?;
@@ -440,7 +456,7 @@ impl Switch {
         let (plain, turn) = line.unseal(generation, head.counter, ad, &mut bytes)?;
         let length = plain.len();
         bytes.truncate(length);
-        let moved = line.heard(now, path);
+        let moved = line.heard_under(now, generation, head.counter, path);
         if half_open && line.next.is_none() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
             line.renewal = line.renewal.take().filter(|_| first);
@@ -537,7 +553,8 @@ impl Switch {
         body: Bytes,
     ) -> Result<(), DropReason> {
         let Part { reply, id, total, offset } = part;
-        if let Some(payload) = self.assembly.take(now, from, sealed, id, total, offset, body)? {
+        let assembly = if sealed { &mut self.sealed_parts } else { &mut self.plain_parts };
+        if let Some(payload) = assembly.take(now, from, sealed, id, total, offset, body)? {
             let message = Message { from, priority, reply, sealed, id, payload };
             self.effects.push_back(Effect::Arrived(message));
         }
@@ -577,7 +594,8 @@ impl Switch {
 
     fn hint(&mut self, now: Instant, peer: &Address) {
         let Some(slot) = self.contacts.find(peer) else { return };
-        if let Some(line) = self.contacts.get_mut(slot).and_then(Contact::line_mut) {
+        let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
+        if let Some(line) = line.filter(|l| l.is_up() && l.renewal.is_none()) {
             line.unanswered.get_or_insert(now);
             self.schedule(slot);
         }

@@ -65,6 +65,18 @@ pub enum Question {
         /// What.
         payload: Bytes,
     },
+    /// Deliver these, in order. One is answered only if it comes back, by the ask's token plus
+    /// its place among them.
+    Messages {
+        /// How urgently.
+        priority: Priority,
+        /// Answers to something of the receiver's.
+        reply: bool,
+        /// End to end inside the line ("MA"), or readable to every hop ("M").
+        sealed: bool,
+        /// What.
+        payloads: Vec<Bytes>,
+    },
 }
 
 /// What became of a question.
@@ -119,7 +131,8 @@ pub enum Effect {
         /// What.
         bytes: Bytes,
     },
-    /// Send a package, whole with its link header.
+    /// Send packages, whole with their link headers: one, or several for one destination at one
+    /// priority, one after the other.
     Package(BytesMut),
     /// A line is open.
     LineUp {
@@ -165,5 +178,7 @@ pub enum Effect {
         from: SocketAddr,
         /// The datagram.
         bytes: BytesMut,
+        /// An open that has paid with a cookie already, if one was asked for.
+        paid: bool,
     },
 }

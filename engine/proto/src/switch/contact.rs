@@ -104,7 +104,10 @@ pub(super) struct Contact {
     /// one line for another.
     pub(super) tenant: u32,
     pub(super) record: Option<Arc<KeyRecord>>,
+    /// Where it was heard, newest first.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Where the configuration says it is.
+    pub(super) fixed: Vec<SocketAddr>,
     /// Whether the mesh has a route.
     pub(super) reachable: bool,
     /// Named by the configuration: never evicted.
@@ -126,6 +129,7 @@ impl Contact {
             tenant,
             record: None,
             addresses: Vec::new(),
+            fixed: Vec::new(),
             reachable: false,
             configured: false,
             last_open: None,
@@ -182,7 +186,7 @@ impl Contact {
     pub(super) fn rest(&self) -> Standing {
         if self.record.is_some() {
             Standing::Resolved
-        } else if self.addresses.is_empty() {
+        } else if self.addresses.is_empty() && self.fixed.is_empty() {
             Standing::Unknown
         } else {
             Standing::Seen
@@ -198,7 +202,13 @@ impl Contact {
 
     /// Whether there is any way to send to it.
     pub(super) fn has_path(&self) -> bool {
-        self.reachable || !self.addresses.is_empty()
+        self.reachable || !self.addresses.is_empty() || !self.fixed.is_empty()
+    }
+
+    /// Every address worth trying: those of the configuration are never forgotten.
+    pub(super) fn all_addresses(&self) -> Vec<SocketAddr> {
+        let heard = self.addresses.iter().filter(|a| !self.fixed.contains(a));
+        self.fixed.iter().chain(heard).copied().collect()
     }
 }
 

@@ -85,7 +85,10 @@ impl Contacts {
         for _ in 0..LOOKS.min(self.slots.len()) {
             self.hand = (self.hand + 1) % self.slots.len();
             let idle = |c: &Contact| {
+                // What the mesh said is said once: a contact it leads to must stay, and there are
+                // no more of those than origins in the link state.
                 !c.configured
+                    && !c.reachable
                     && !c.wanted
                     && c.questions.is_empty()
                     && !matches!(c.state(), State::Connected | State::Connecting)

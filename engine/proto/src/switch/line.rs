@@ -24,8 +24,9 @@ use crate::wire::{package, sealed};
 
 /// Two sessions made within this time were made at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
-/// An answered open that carries no packet within this time is forgotten.
-pub(super) const UNCONFIRMED: Duration = Duration::from_secs(10);
+/// An answered open that carries no packet within this time is forgotten. Longer than an opener
+/// repeats itself, so that a repetition always finds its answer.
+pub(super) const UNCONFIRMED: Duration = Duration::from_secs(25);
 /// Sent this long ago and nothing heard since: something is wrong with the path.
 const SUSPECT: Duration = Duration::from_secs(3);
 
@@ -64,6 +65,8 @@ pub(super) struct Keys {
     pub(super) made: Instant,
     /// Whether the lower hashname opened it.
     pub(super) by_lower: bool,
+    /// The highest counter received under it.
+    pub(super) highest: Option<u64>,
 }
 
 /// Keys made by answering an open; used once a packet came under them.
@@ -164,6 +167,28 @@ impl Line {
         self.heard = now;
         self.unanswered = None;
         core::mem::replace(&mut self.path, path) != path
+    }
+
+    /// A packet was authentic. It moves the line to the path it took only if it is the newest so
+    /// far, so that neither a late nor a repeated packet can; and a direct path is given up for
+    /// the mesh only once it has gone quiet, or two ends that differ would swap for ever.
+    pub(super) fn heard_under(
+        &mut self,
+        now: Instant,
+        generation: u32,
+        counter: u64,
+        path: Path,
+    ) -> bool {
+        let current = self.current.as_mut().filter(|k| k.generation == generation);
+        let newest = current.is_some_and(|keys| {
+            let newer = keys.highest.is_none_or(|h| counter > h);
+            keys.highest = keys.highest.max(Some(counter));
+            newer
+        });
+        let quiet = self.unanswered.is_some_and(|since| now.since(since) >= SUSPECT);
+        let worse = matches!((self.path, path), (Path::Direct(_), Path::Mesh)) && !quiet;
+        let keep = if newest && !worse { path } else { self.path };
+        self.heard(now, keep)
     }
 
     /// Seals `frame` for the path and puts the headers around it.

@@ -17,6 +17,7 @@ pub mod messages;
 pub mod opening;
 mod partition;
 mod questions;
+mod sending;
 pub mod streams;
 
 pub use ask::{Answer, Ask, Effect, LineRef, Message, Question, Token};

@@ -67,7 +67,8 @@ impl Opening {
         }
         let mesh = reachable && (addresses.is_empty() || self.attempts >= MESH_FROM);
         let wait = FIRST_WAIT.saturating_mul(1 << self.attempts.min(8)).min(LAST_WAIT);
-        let jitter = Duration::from_micros(chance.below(wait.as_micros() as u64 / 4 + 1));
+        let quarter = u64::try_from(wait.as_micros() / 4).unwrap_or(0);
+        let jitter = Duration::from_micros(chance.below(quarter + 1));
         self.attempts += 1;
         self.next = now + wait + jitter;
         Some(Targets { addresses: addresses.to_vec(), mesh })

@@ -14,19 +14,22 @@ use super::contacts::Contacts;
 use super::line::{Line, Path};
 use super::messages::Assembly;
 use super::opening::{Opening, Targets};
-use super::questions::{MOST, Ping, Waiting};
+use super::questions::{MOST, Ping};
+use super::sending::Outgoing;
 use crate::base::{
     Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
     Priority, RateTable, Timers, Wall,
 };
 use crate::crypto::open::{Capabilities, Opener};
 use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, PendingOpen};
-use crate::wire::inner::{self, Inner, Part};
+use crate::wire::inner::Inner;
 use crate::wire::package::{self, Code, Content, Sequence};
 use crate::wire::packet;
 
 /// How long a key may take to arrive before those who wait are told.
 const RESOLVING: Duration = Duration::from_secs(5);
+/// Least time between two looks at a contact whose time is up.
+const BREATH: Duration = Duration::from_millis(10);
 /// What an open packet says before its BODY.
 pub(super) const OPEN_JSON: &str = "{\"open\":1}";
 
@@ -76,7 +79,10 @@ pub struct Switch {
     pub(super) timers: Timers,
     pub(super) effects: VecDeque<Effect>,
     pub(super) pool: FramePool,
-    pub(super) assembly: Assembly,
+    /// Messages from inside lines, and others: who floods one does not touch the other.
+    pub(super) sealed_parts: Assembly,
+    /// See `sealed_parts`.
+    pub(super) plain_parts: Assembly,
     pub(super) cookies: Cookies,
     pub(super) opens: RateTable,
     pub(super) opens_each: RateTable,
@@ -120,7 +126,8 @@ impl Switch {
             timers: Timers::default(),
             effects: VecDeque::new(),
             pool: FramePool::new(1 << 18, 16),
-            assembly: Assembly::new(limits.assembling, limits.message),
+            sealed_parts: Assembly::new(limits.assembling, limits.message),
+            plain_parts: Assembly::new(limits.assembling, limits.message),
             cookies: Cookies::new(&mut chance, Instant::ZERO),
             opens: RateTable::new(all, all, 1, &mut chance),
             opens_each: RateTable::new(each, each, 4_096, &mut chance),
@@ -193,8 +200,12 @@ impl Switch {
     pub fn found(&mut self, now: Instant, peer: Hashname, at: &[SocketAddr], configured: bool) {
         let Some(slot) = self.contacts.enter(peer) else { return };
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        contact.configured |= configured;
-        at.iter().rev().for_each(|a| contact.found_at(*a));
+        if configured {
+            contact.configured = true;
+            contact.fixed = at.to_vec();
+        } else {
+            at.iter().rev().for_each(|a| contact.found_at(*a));
+        }
         if contact.state() == State::Unknown && !at.is_empty() {
             contact.become_(Standing::Seen);
         }
@@ -241,21 +252,13 @@ impl Switch {
         let Ask { token, peer, question } = ask;
         match question {
             Question::Probe { ttl, patience } => self.probe(now, token, peer, ttl, patience),
-            Question::Message { priority, reply, sealed: false, payload } => {
-                let what = Part {
-                    reply,
-                    id: token.0,
-                    total: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-                    offset: 0,
-                };
-                if payload.len() > self.setting.limits.message {
-                    return self.fail(token, Code::TooLarge);
-                }
-                self.send_plain(peer.address(), priority, what, &payload);
+            Question::Message { priority, reply, sealed, payload } => {
+                let outgoing = Outgoing { token, priority, reply, sealed };
+                self.send_messages(now, peer, outgoing, core::slice::from_ref(&payload));
             }
-            Question::Message { priority, reply, sealed: true, payload } => {
-                let message = Waiting { token, priority, reply, payload };
-                self.send_sealed(now, peer, message);
+            Question::Messages { priority, reply, sealed, payloads } => {
+                let outgoing = Outgoing { token, priority, reply, sealed };
+                self.send_messages(now, peer, outgoing, &payloads);
             }
             Question::Ping { priority, length, patience } => {
                 let deadline = now + patience;
@@ -276,25 +279,6 @@ impl Switch {
                 self.send_questions(now, slot);
             }
             None => self.fail(ping.token, Code::QueueFull),
-        }
-    }
-
-    fn send_sealed(&mut self, now: Instant, peer: Hashname, message: Waiting) {
-        if message.payload.len() > self.setting.limits.message {
-            return self.fail(message.token, Code::TooLarge);
-        }
-        let most = self.setting.limits.queued_for_open.min(MOST);
-        let slot = self.contacts.enter(peer);
-        let Some(contact) = slot.and_then(|s| self.contacts.get_mut(s)) else {
-            return self.fail(message.token, Code::QueueFull);
-        };
-        if contact.questions.waiting.len() >= most {
-            return self.fail(message.token, Code::QueueFull);
-        }
-        contact.questions.waiting.push_back(message);
-        if let Some(slot) = slot {
-            self.pursue(now, slot);
-            self.send_questions(now, slot);
         }
     }
 
@@ -343,6 +327,10 @@ impl Switch {
         while let Some(slot) = self.timers.pop_due(now) {
             self.contact_timeout(now, wall, slot);
             self.schedule(slot);
+            // Whatever a state forgot to move on, it cannot hold the thread.
+            if self.timers.of(slot).is_some_and(|d| d <= now) {
+                self.timers.set(slot, Some(now + BREATH));
+            }
         }
         let late: Vec<Token> =
             self.probes.iter().filter(|(_, (_, end))| *end <= now).map(|(t, _)| *t).collect();
@@ -382,10 +370,14 @@ impl Switch {
                 }
                 if line.renewal.as_ref().is_some_and(|r| r.is_hopeless(now, &limits)) {
                     line.renewal = None;
-                    return self.fall(slot, Code::TimedOut);
+                    // A peer that is heard needs no new line, only new keys: tried again.
+                    if !line.is_up() || now.since(line.heard) >= limits.open_timeout {
+                        return self.fall(slot, Code::TimedOut);
+                    }
                 }
-                if line.renewal.is_none() && line.wants_renewal(now, &limits) {
-                    self.begin_open(now, slot);
+                let renew = line.renewal.is_none() && line.wants_renewal(now, &limits);
+                if renew && !self.begin_open(now, slot) {
+                    return self.fall(slot, Code::NoKey);
                 }
                 self.repeat_open(now, slot);
             }
@@ -403,6 +395,17 @@ impl Switch {
                 }
                 State::Resolved if wanted && contact.has_path() => {
                     contact.pathless_until = None;
+                    if !self.begin_open(now, slot) {
+                        return self.fall(slot, Code::NoKey);
+                    }
+                    self.repeat_open(now, slot);
+                }
+                // Somebody's open waits for its first packet: it may never come, so ours starts.
+                State::Connected
+                    if wanted
+                        && contact.has_path()
+                        && contact.line().is_some_and(|l| !l.is_up() && l.renewal.is_none()) =>
+                {
                     self.begin_open(now, slot);
                     self.repeat_open(now, slot);
                 }
@@ -416,13 +419,13 @@ impl Switch {
         self.schedule(slot);
     }
 
-    /// Starts a handshake with a contact whose record is known.
-    fn begin_open(&mut self, now: Instant, slot: u32) {
+    /// Starts a handshake with a contact whose record is known. False if its key is of no use.
+    fn begin_open(&mut self, now: Instant, slot: u32) -> bool {
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
         self.opens_made += 1;
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let Some(record) = contact.record.clone() else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return false };
+        let Some(record) = contact.record.clone() else { return false };
         let opener = Opener {
             line: ours,
             epoch: self.setting.epoch,
@@ -431,7 +434,8 @@ impl Switch {
         };
         let pending = PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
         let Ok(pending) = pending else {
-            return self.counters.drops.count(DropReason::BadSignature);
+            self.counters.drops.count(DropReason::BadSignature);
+            return false;
         };
         let opening = Box::new(Opening::new(now, pending, generation));
         match contact.standing_mut() {
@@ -443,12 +447,13 @@ impl Switch {
                 contact.become_(Standing::Connecting(opening));
             }
         }
+        true
     }
 
     /// Sends the open under way, if it is time to.
     pub(super) fn repeat_open(&mut self, now: Instant, slot: u32) {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let (addresses, reachable) = (contact.addresses.clone(), contact.reachable);
+        let (addresses, reachable) = (contact.all_addresses(), contact.reachable);
         let peer = contact.hashname.address();
         let opening = match contact.standing_mut() {
             Standing::Connecting(opening) => opening,
@@ -498,91 +503,6 @@ impl Switch {
             offset: 0,
         };
         self.send_package(&head, bytes);
-    }
-
-    fn send_package(&mut self, head: &package::Header, body: &[u8]) {
-        let Ok(head) = head.emit(body.len()) else {
-            return self.counters.drops.count(DropReason::Oversized);
-        };
-        let buffer = self.pool.spare(head.len() + body.len());
-        buffer.extend_from_slice(&head);
-        buffer.extend_from_slice(body);
-        let frame = buffer.split();
-        self.effects.push_back(Effect::Package(frame));
-    }
-
-    fn send_plain(&mut self, to: Address, priority: Priority, what: Part, payload: &[u8]) {
-        let most = self.setting.limits.frame - package::HEADER;
-        let mut offset = 0;
-        loop {
-            let rest = payload.get(offset as usize..).unwrap_or_default();
-            let body = rest.get(..most).unwrap_or(rest);
-            let head = package::Header {
-                priority,
-                reply: what.reply,
-                ttl: self.setting.limits.ttl,
-                content: Content::Message,
-                sequence: Sequence::M,
-                destination: to,
-                source: self.us(),
-                message: what.id,
-                total: what.total,
-                offset,
-            };
-            self.send_package(&head, body);
-            offset += u32::try_from(body.len()).unwrap_or(0);
-            if offset >= what.total {
-                return;
-            }
-        }
-    }
-
-    /// Sends what waited for the line: pings and messages.
-    pub(super) fn send_questions(&mut self, now: Instant, slot: u32) {
-        let limits = self.setting.limits.clone();
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
-        let most = line.path.max_packet(&limits);
-        let pings = contact.questions.to_send(now);
-        let messages = core::mem::take(&mut contact.questions.waiting);
-        for p in pings {
-            let length = p.length.clamp(9, most);
-            let write = |b: &mut BytesMut| {
-                Inner::echo(true, p.token.0, length, b);
-                Some(())
-            };
-            if let Some((frame, ())) = self.pool.frame(length, write) {
-                self.seal_to(now, slot, p.priority, frame);
-            }
-        }
-        for m in messages {
-            self.send_parts(now, slot, m, most);
-        }
-        self.schedule(slot);
-    }
-
-    fn send_parts(&mut self, now: Instant, slot: u32, message: Waiting, most: usize) {
-        let total = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-        let step = most.saturating_sub(inner::MESSAGE_HEADER).max(1);
-        let mut offset = 0u32;
-        loop {
-            let rest = message.payload.get(offset as usize..).unwrap_or_default();
-            let body = rest.get(..step).unwrap_or(rest);
-            let part = Part { reply: message.reply, id: message.token.0, total, offset };
-            let write = |b: &mut BytesMut| {
-                Inner::message(part, b);
-                b.extend_from_slice(body);
-                Some(())
-            };
-            let room = inner::MESSAGE_HEADER + body.len();
-            if let Some((frame, ())) = self.pool.frame(room, write) {
-                self.seal_to(now, slot, message.priority, frame);
-            }
-            offset += u32::try_from(body.len()).unwrap_or(0);
-            if offset >= total {
-                return;
-            }
-        }
     }
 
     pub(super) fn seal_to(

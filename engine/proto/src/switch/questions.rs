@@ -51,7 +51,7 @@ impl Questions {
     }
 
     /// Marks those not yet sent as sent and returns them.
-    pub(super) fn to_send(&mut self, now: Instant) -> Vec<Ping> {
+    pub(super) fn take_unsent(&mut self, now: Instant) -> Vec<Ping> {
         let unsent = self.pings.iter_mut().filter(|p| p.sent.is_none());
         unsent
             .map(|p| {

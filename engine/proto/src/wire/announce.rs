@@ -1,4 +1,4 @@
-//! Announcements and digests: what link-state databases tell each other (PROTOCOL mesh §3, §4).
+//! Announcements and digests: what link-state databases tell each other (PROTOCOL §7.1, §7.5).
 //!
 //! Owns the two byte formats. Judges form only: that lengths fit, neighbours ascend, costs are
 //! not 0. Whether a signature holds, and which of two announcements counts, is
@@ -308,6 +308,8 @@ mod tests {
     #[test]
     fn n11_sixty_four_neighbours_and_the_largest_record_fit() {
         let neighbours = ring(&(10..74).collect::<Vec<_>>());
+        let limits = crate::base::Limits::default();
+        assert_eq!((limits.announcement, limits.neighbours), (ANNOUNCEMENT_MAX + HEADER_LEN, 64));
         assert!(draft(&[8; 1_400], &neighbours).sign(|_| [0; 64]).unwrap().len() < 3_000);
         assert_eq!(draft(&[8; 4_000], &[]).sign(|_| [0; 64]), Err(DropReason::Oversized));
     }

@@ -1,4 +1,4 @@
-//! Packets inside a line, in their compact form (PROTOCOL §5).
+//! Packets inside a line, in their compact form (PROTOCOL §5.1 to §5.4).
 //!
 //! The first byte says the kind. 0x00 to 0x0f begin a packet with JSON (`packet`), 0x10 to 0x1f
 //! belong to streams (`stream`), the rest is here:

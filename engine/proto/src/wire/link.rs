@@ -1,4 +1,4 @@
-//! The link frame: what travels between two neighbouring nodes (PROTOCOL mesh §1 and §2).
+//! The link frame: what travels between two neighbouring nodes (PROTOCOL §6.1 and §6.2).
 //!
 //! ```text
 //! 0        2      3      4

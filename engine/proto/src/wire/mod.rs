@@ -8,3 +8,6 @@ pub mod package;
 pub mod packet;
 pub mod sealed;
 pub mod stream;
+
+#[cfg(test)]
+mod vectors;

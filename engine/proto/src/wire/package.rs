@@ -1,4 +1,4 @@
-//! Packages: what travels from node to node over links (PROTOCOL §6).
+//! Packages: what travels from node to node over links (PROTOCOL §6.3).
 //!
 //! ```text
 //!  link header   0 length u16   2 kind u8   3 lane u8

@@ -1,4 +1,4 @@
-//! Packets with JSON: `[LENGTH u16][JSON object][BODY]`, decoded and understood (PROTOCOL §3).
+//! Packets with JSON: `[LENGTH u16][JSON object][BODY]`, decoded and understood (PROTOCOL §3.1, §3.2).
 //!
 //! Decoding borrows: keys and texts point into the datagram, and JSON escapes are undone where
 //! they lie. What an attacker may send is bounded before the parser runs: at most [`MAX_JSON`]

@@ -1,4 +1,4 @@
-//! Stream packets inside a line (PROTOCOL, streams §2): DATA, ACK and RESET.
+//! Stream packets inside a line (PROTOCOL §5.6): DATA, ACK and RESET.
 //!
 //! Owns the bytes: reading borrows and checks every length, writing emits into given room, and
 //! each format says its exact length beforehand. Never knows streams, windows or time; what
@@ -72,7 +72,7 @@ pub struct DataHeader<'a> {
     pub open: Option<OpenInfo<'a>>,
     /// The stream ends after this payload.
     pub fin: bool,
-    /// The sender had more to send and stopped here for want of credit.
+    /// The sender has more, and too little credit for another full packet of it.
     pub short: bool,
 }
 

@@ -357,7 +357,7 @@ impl Node {
                     pipe.blocked = true;
                     break;
                 }
-                let budget = if chance.percent(10) { chance.between(1, 1_500) } else { WRITE };
+                let budget = if chance.percent(10) { chance.span(1, 1_500) } else { WRITE };
                 let budget = usize::try_from(budget).unwrap_or(1).min(room);
                 let mut slices = [IoSlice::new(&[]); 16];
                 let used = outgoing.gather(budget, &mut slices);

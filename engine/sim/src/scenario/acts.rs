@@ -15,11 +15,11 @@ const DRAIN: Duration = Duration::from_millis(200);
 impl Scenario {
     pub(super) fn plan_work(&mut self, chance: &mut Chance, start: Instant) {
         let trouble = self.healed.since(start);
-        for _ in 0..chance.between(3, 9) {
+        for _ in 0..chance.span(3, 9) {
             let at = start + chance.time(Duration::ZERO, trouble);
             self.plan_stream(chance, at, false);
         }
-        for _ in 0..chance.between(10, 40) {
+        for _ in 0..chance.span(10, 40) {
             let at = start + chance.time(Duration::ZERO, trouble);
             self.plan_ask(chance, at, false);
         }
@@ -74,7 +74,7 @@ impl Scenario {
         };
         let what = match chance.below(10) {
             0..3 => AskKind::Ping(chance.index(1_000)),
-            3 if linked => AskKind::Probe(u8::try_from(chance.between(1, 16)).unwrap_or(1)),
+            3 if linked => AskKind::Probe(u8::try_from(chance.span(1, 16)).unwrap_or(1)),
             _ => AskKind::Message(size, sealed),
         };
         let priority = Priority::from_low_bits(u8::try_from(chance.below(8)).unwrap_or(3));
@@ -84,7 +84,7 @@ impl Scenario {
 
     pub(super) fn plan_faults(&mut self, chance: &mut Chance, start: Instant) {
         let trouble = self.healed.since(start);
-        for _ in 0..chance.between(1, 8) {
+        for _ in 0..chance.span(1, 8) {
             let at = start + chance.time(Duration::ZERO, trouble);
             let lasts = chance.time(ms(50), secs(10));
             let (fault, undone) = self.fault(chance, lasts);
@@ -108,7 +108,7 @@ impl Scenario {
             35..50 => (Fault::Block(node, other), Some(Fault::Unblock(node, other))),
             50..60 => {
                 let all = (1u64 << self.nodes.len()) - 2;
-                let side = u32::try_from(chance.between(1, all)).unwrap_or(1);
+                let side = u32::try_from(chance.span(1, all)).unwrap_or(1);
                 (Fault::Split(side), Some(Fault::Join(side)))
             }
             60..75 => (Fault::Crash(node), Some(Fault::Start(node))),
@@ -138,7 +138,7 @@ impl Scenario {
         if chance.percent(25) {
             return;
         }
-        for _ in 0..chance.between(5, 60) {
+        for _ in 0..chance.span(5, 60) {
             let at = Instant::ZERO + chance.time(secs(1), self.healed.since(Instant::ZERO));
             let node = chance.index(self.nodes.len());
             self.acts.push((at, Act::Attack(chance.pick(&kinds), node)));

@@ -73,7 +73,7 @@ impl World {
     }
 
     fn forge(&mut self, to: usize, from: Option<usize>, bytes: Bytes) {
-        let port = u16::try_from(self.chance.between(1_024, 65_535)).unwrap_or(1_024);
+        let port = u16::try_from(self.chance.span(1_024, 65_535)).unwrap_or(1_024);
         let from = from.map_or_else(|| ([10, 6, 6, 6], port).into(), address_of);
         self.deliver(None, to, Datagram { from, bytes });
     }
@@ -99,7 +99,7 @@ impl World {
     fn forge_link(&mut self, attack: Attack, node: usize) {
         let number = self.intrude(node);
         let mut pieces = Vec::new();
-        for _ in 0..self.chance.between(1, 3) {
+        for _ in 0..self.chance.span(1, 3) {
             pieces.extend(match attack {
                 Attack::NoisyLink => Some(self.watch.seen.noise(3_000)),
                 Attack::ReplayLink => self.watch.seen.a_hello(),

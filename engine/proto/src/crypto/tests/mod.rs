@@ -41,3 +41,11 @@ fn settle(receiver: &Identity, body: &mut Vec<u8>) {
     body.truncate(body.len().saturating_sub(32));
     super::cookie::close(receiver.record().line_key(), body);
 }
+
+/// Identities are shared by threads; sessions and handshakes move between them.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    const fn moved<T: Send>() {}
+    shared::<Identity>();
+    moved::<(super::Session, super::PendingOpen, super::Initiation, super::Proven)>();
+};

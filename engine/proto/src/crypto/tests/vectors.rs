@@ -1,4 +1,4 @@
-//! The values printed in docs/protocol-crypto.md and docs/vectors/open.txt are what this code does.
+//! The values printed in docs/PROTOCOL.md and docs/vectors/open.txt are what this code does.
 
 use core::fmt::Write;
 
@@ -13,7 +13,7 @@ use crate::crypto::{
     SessionKeys, cookie, record,
 };
 
-const PROTOCOL: &str = include_str!("../../../../../docs/protocol-crypto.md");
+const PROTOCOL: &str = include_str!("../../../../../docs/PROTOCOL.md");
 const OPEN: &str = include_str!("../../../../../docs/vectors/open.txt");
 
 /// What a document should say, compared at the end so that a failure shows all of it.

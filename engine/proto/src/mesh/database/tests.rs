@@ -64,7 +64,7 @@ impl Said {
 }
 
 fn database() -> Database {
-    Database::new(&Limits::default())
+    Database::new(name(0).address(), &Limits::default())
 }
 
 #[test]
@@ -181,14 +181,16 @@ fn n11_an_origin_is_held_to_its_pace() {
 #[test]
 fn n11_the_table_is_bounded_and_its_places_are_used_again() {
     let limits = Limits { origins: 3, neighbours: 2, ..Limits::default() };
-    let mut db = Database::new(&limits);
+    let mut db = Database::new(name(0).address(), &limits);
     for n in 1..=3 {
         assert_eq!(Said::new(n, 1, 1).to(&mut db, at(0)).unwrap().slot, u32::from(n) - 1);
     }
     assert_eq!(Said::new(4, 1, 1).to(&mut db, at(0)), Err(DropReason::TableFull));
     assert!(Said::new(2, 1, 2).to(&mut db, at(0)).is_ok(), "who is known can still renew");
+    assert!(Said::new(0, 1, 1).to(&mut db, at(0)).is_ok(), "one's own word finds room");
+    assert!(db.remove(&name(0).address()).is_some());
     db.remove(&name(2).address());
-    assert_eq!(Said::new(4, 1, 1).to(&mut db, at(0)).unwrap().slot, 1);
+    assert_eq!(Said::new(4, 1, 1).to(&mut db, at(0)).unwrap().slot, 1, "the last place freed");
     let many = Said { neighbours: vec![5, 6, 7], ..Said::new(1, 2, 1) };
     assert_eq!(many.to(&mut db, at(0)), Err(DropReason::LimitBroken));
 }

@@ -1,4 +1,4 @@
-//! Why links end, in words both sides share (PROTOCOL mesh §2.4).
+//! Why links end, in words both sides share (PROTOCOL §6.2.4).
 
 use core::fmt;
 

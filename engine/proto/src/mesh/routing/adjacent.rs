@@ -50,6 +50,8 @@ pub(super) struct Way {
     pub(super) link: LinkId,
     pub(super) epoch: BootEpoch,
     pub(super) since: Instant,
+    /// Its owner wants no more frames for now.
+    held: bool,
 }
 
 /// One neighbour. Goes with its last link.
@@ -136,7 +138,8 @@ impl Adjacent {
     }
 
     fn due(&self) -> Instant {
-        let idle = self.outbox.is_empty() && self.cursor.is_none();
+        let held = self.ways.first().is_none_or(|w| w.held);
+        let idle = held || (self.outbox.is_empty() && self.cursor.is_none());
         let sending = Some(self.sending.next(SENDING)).filter(|_| !idle);
         let earliest = sending.map_or(self.next_digests, |s| s.min(self.next_digests));
         self.twins_at.map_or(earliest, |t| t.min(earliest))
@@ -263,7 +266,7 @@ impl Neighbours {
         if peer.serial() >= neighbour.record.serial() {
             neighbour.record = Arc::clone(peer);
         }
-        neighbour.ways.push(Way { cost, link, epoch, since: now });
+        neighbour.ways.push(Way { cost, link, epoch, since: now, held: false });
         neighbour.ways.sort_unstable();
         if neighbour.is_two_runs() {
             neighbour.twins_at.get_or_insert(now + TWINS);
@@ -288,13 +291,21 @@ impl Neighbours {
 
     /// False if there is no such link.
     pub(super) fn set_cost(&mut self, link: LinkId, cost: Cost) -> bool {
-        let address = self.by_link.get(&link);
-        let Some(neighbour) = address.and_then(|a| self.by_address.get_mut(a)) else {
-            return false;
-        };
+        let Some(neighbour) = self.of_link(link) else { return false };
         neighbour.ways.iter_mut().filter(|w| w.link == link).for_each(|w| w.cost = cost);
         neighbour.ways.sort_unstable();
         true
+    }
+
+    /// Nothing is put out for a link that is held.
+    pub(super) fn hold(&mut self, link: LinkId, held: bool) {
+        if let Some(neighbour) = self.of_link(link) {
+            neighbour.ways.iter_mut().filter(|w| w.link == link).for_each(|w| w.held = held);
+        }
+    }
+
+    fn of_link(&mut self, link: LinkId) -> Option<&mut Adjacent> {
+        self.by_address.get_mut(self.by_link.get(&link)?)
     }
 
     /// What this node announces: each neighbour once, at the cost of its cheapest link.
@@ -355,7 +366,7 @@ impl Neighbours {
         let turn = self.turn;
         let after = (Bound::Excluded(turn), Bound::Unbounded);
         let mut frame_of = |address: &Address, neighbour: &mut Adjacent| {
-            let link = neighbour.ways.first()?.link;
+            let link = neighbour.ways.first().filter(|w| !w.held)?.link;
             let frame = neighbour.next_frame(now, database)?;
             self.turn = *address;
             Some(RoutingOutput::Flood { link, frame })

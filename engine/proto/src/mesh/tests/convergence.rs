@@ -90,15 +90,20 @@ fn n2_the_near_end_of_a_cut_reroutes_at_once_and_the_rest_within_a_tenth() {
 }
 
 #[test]
-fn n2_a_second_cut_right_after_the_first_is_told_as_fast() {
+fn n2_a_second_change_right_after_the_first_is_told_as_fast() {
     let mut w = World::wired(6, 2, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 2), (0, 3)]);
     w.run(30 * SEC);
-    w.cut(5);
-    w.run(50 * MS);
-    w.cut(6);
-    w.run(200 * MS);
-    w.assert_converged();
-    assert_eq!(w.walk(5, 0), Some(vec![4, 3, 2, 1, 0]));
+    for (change, way) in
+        [(World::cut as fn(&mut World, usize), vec![4, 3, 2, 1, 0]), (World::raise, vec![4, 3, 0])]
+    {
+        change(&mut w, 5);
+        w.run(50 * MS);
+        change(&mut w, 6);
+        w.run(200 * MS);
+        w.assert_converged();
+        assert_eq!(w.walk(5, 0), Some(way));
+        w.run(10 * SEC);
+    }
 }
 
 #[test]
@@ -148,6 +153,25 @@ fn n11_what_weather_loses_the_next_digests_bring() {
     w.run(30 * SEC);
     w.weather = Weather::default();
     w.run(140 * SEC);
+    w.assert_converged();
+}
+
+#[test]
+fn n11_a_link_that_takes_no_frames_gets_the_latest_when_it_does() {
+    let mut w = World::wired(3, 7, &[(0, 1), (1, 2)]);
+    w.run(30 * SEC);
+    w.nodes[1].routing.hold(LinkId(1), true);
+    let before = w.nodes[1].frames_sent;
+    for cost in 20..60 {
+        w.wires[0].costs[0] = cost;
+        let now = w.now;
+        w.nodes[0].routing.set_cost(now, LinkId(0), Cost::new(cost).unwrap());
+        w.run(SEC);
+    }
+    assert!(w.nodes[1].frames_sent - before <= 2, "digests to the other side only");
+    w.nodes[1].routing.hold(LinkId(1), false);
+    w.run(SEC);
+    assert!(w.nodes[1].frames_sent - before <= 5, "forty words were one");
     w.assert_converged();
 }
 

@@ -190,7 +190,7 @@ fn n11_digests_that_ask_for_everything_again_and_again_are_refused() {
 #[test]
 fn n11_a_full_table_keeps_who_is_in_reach() {
     let mut w = World::new(0, 1);
-    w.limits = Limits { origins: 4, ..Limits::default() };
+    w.limits = Limits { origins: 3, ..Limits::default() };
     for n in 0..3 {
         w.join(member(n));
     }
@@ -204,7 +204,7 @@ fn n11_a_full_table_keeps_who_is_in_reach() {
     assert!((0..3).all(|n| known(&w, n)), "those in reach stay");
     assert!(known(&w, 7) && !known(&w, 3), "those out of reach make room");
     let mut w = World::new(0, 1);
-    w.limits = Limits { origins: 3, ..Limits::default() };
+    w.limits = Limits { origins: 2, ..Limits::default() };
     for n in 0..3 {
         w.join(member(n));
     }

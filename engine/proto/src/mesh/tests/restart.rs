@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::world::{MS, SEC, World};
 use super::{member, word};
-use crate::base::{BootEpoch, Chance, LinkId};
+use crate::base::{BootEpoch, Chance, DropReason, LinkId};
+use crate::crypto::Purpose;
 use crate::crypto::tests::{LIFE, NOW};
 use crate::mesh::RoutingOutput;
 use crate::wire::link::Cost;
@@ -114,6 +115,16 @@ fn n11_renewed_keys_are_learned_and_end_what_the_old_ones_sign() {
     // A thief of the old signing key says the last word there is under it.
     let stolen = word(&old, u64::MAX, u64::MAX, &[]);
     assert!(w.inject(1, 0, &stolen).is_err());
+    w.run(2 * SEC);
+    w.assert_converged();
+    // Nor by a serial its record does not bear.
+    let mut lying = stolen.to_vec();
+    lying[24..32].copy_from_slice(&u64::MAX.to_be_bytes());
+    let end = lying.len() - 64;
+    let signature = old.sign(Purpose::Announcement, &lying[2..end]);
+    lying[end..].copy_from_slice(&signature);
+    w.run(SEC);
+    assert_eq!(w.inject(1, 0, &lying), Err(DropReason::BadSignature));
     w.run(2 * SEC);
     w.assert_converged();
     // And a process that still runs on the old keys is told.

@@ -12,7 +12,7 @@ use super::memory::Past;
 use super::recovery::Losses;
 use super::recv::Refusal;
 use super::stream::{Flags, Opening, Stream};
-use super::{AckSample, Answer, Code, Open, Pending, StreamEvent, StreamId, Streams};
+use super::{AckSample, Answer, Code, Open, StreamId, Streams};
 use crate::base::{DropReason, Instant};
 use crate::wire::stream::{Ack, Data, Echo, OpenWhat, Reset, StreamPacket};
 
@@ -59,15 +59,15 @@ impl Streams {
         let room = line_room.min(self.limits.fragments.saturating_sub(stream.recv.fragments()));
         let sparse = payload.len().saturating_mul(4) < self.max_packet;
         let (held, pieces) = (stream.recv.outstanding(), stream.recv.fragments());
-        let h = &data.header;
-        let arrival = match stream.recv.accept(h.offset, payload, h.fin, sparse, room) {
+        let (h, most) = (&data.header, self.limits.window_max);
+        let arrival = match stream.recv.accept(h.offset, payload, h.fin, sparse, room, most) {
             Ok(arrival) => arrival,
             Err(Refusal::TooManyPieces) => return Err(DropReason::QueueFull),
             Err(Refusal::LimitBroken) => return Err(self.break_off(now, slot)),
         };
         self.counts.bytes_received += arrival.fresh;
         if h.short {
-            stream.recv.held_back(&self.limits);
+            stream.recv.held_back();
         }
         self.receive_pool.moved(held, stream.recv.outstanding());
         self.fragments = (self.fragments + stream.recv.fragments()).saturating_sub(pieces);
@@ -151,20 +151,6 @@ impl Streams {
         }
     }
 
-    /// The peer broke a bound: ends the stream in `slot` and says so to both sides.
-    fn break_off(&mut self, now: Instant, slot: u32) -> DropReason {
-        if let Some(stream) = self.table.get(slot) {
-            let (id, code) = (stream.id, Code::LIMIT_BROKEN);
-            let tell = !stream.is_leaving();
-            self.leave(now, slot, code, "limit broken");
-            if tell {
-                let event = StreamEvent::Reset { id, code, reason: "limit broken".into() };
-                self.events.push_back(Pending::Last(event));
-            }
-        }
-        DropReason::LimitBroken
-    }
-
     fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>) -> Result<(), DropReason> {
         let slot = self.table.slot(StreamId(ack.id)).ok_or(DropReason::UnknownStream)?;
         let window = self.reorder_window();
@@ -183,6 +169,9 @@ impl Streams {
         let progress = stream.send.set_credit(ack.credit) | gain.any;
         let first = stream.opening == Opening::Sent;
         stream.note_heard(now, progress);
+        if first && stream.notice.is_some() {
+            self.queues.want_control(stream, slot, Flags::NOTICE);
+        }
         let losses = stream.send.flight.find_lost(now, window);
         stream.loss_at = losses.next_at;
         if losses.packets > 0 {
@@ -280,7 +269,7 @@ impl Streams {
         let window = self.congestion.window();
         let Some(stream) = self.table.get_mut(slot).filter(|s| s.write_waits) else { return };
         let held = stream.send.held();
-        let most = super::send_room(&self.limits, &self.send_pool, window, held);
+        let most = super::send_room(&self.limits, &self.send_pool, window);
         // Not for every few bytes: a quarter of the buffer is worth a wake-up.
         if most.saturating_sub(held) >= most / 4 {
             stream.write_waits = false;
@@ -330,6 +319,8 @@ impl Streams {
         let own = id & 1 == self.own;
         match self.memory_of(id).past(number) {
             Past::New if own => return Err(DropReason::LimitBroken),
+            // It overtook the opening; it will be repeated.
+            Past::New if !reset.sending => return Err(DropReason::UnknownStream),
             // Its opening may still come, late; it must not open anything then.
             Past::New => self.theirs.reset(number),
             Past::Reset => {}

@@ -1,4 +1,5 @@
-//! The streams of one line (PROTOCOL, streams): bytes in order, exactly once, while the line lives.
+//! The streams of one line: bytes in order, exactly once, while the line lives (PROTOCOL §5.5 to
+//! §5.13).
 //!
 //! [`Streams`] is a state machine. The line above it seals what [`Streams::poll_transmit`] writes,
 //! hands decrypted packets to [`Streams::handle_packet`], and says what time it is. Packets may be
@@ -12,12 +13,14 @@
 //! ```
 //!
 //! One congestion window and one round trip serve all streams of the line; each stream finds its
-//! own losses, since packets of different priority overtake each other on purpose. After any
+//! own losses, since packets of different priority overtake each other on purpose. A stream lasts
+//! until both directions have ended: whoever only reads must still finish. After any
 //! call that takes `now`, or changes a stream, ask: [`Streams::poll_transmit`] until it yields
 //! nothing, [`Streams::poll_event`] likewise, then [`Streams::deadline`].
 
 mod congestion;
 mod cubic;
+mod ending;
 mod handle;
 mod kinds;
 mod limits;
@@ -51,7 +54,7 @@ use limits::Pool;
 use memory::Memory;
 use queues::{Queues, Table, Wakes};
 use rtt::Rtt;
-use stream::{Flags, Notice, Stream};
+use stream::{Flags, Notice, Opening, Stream};
 
 /// The smallest largest packet there is: the largest header and a little payload.
 pub const MIN_PACKET: usize = DATA_HEADER_MAX + 33;
@@ -207,7 +210,7 @@ impl Streams {
             return Err(WriteError::Unknown);
         };
         let held = stream.send.held();
-        let most = send_room(&self.limits, &self.send_pool, window, held);
+        let most = send_room(&self.limits, &self.send_pool, window);
         let taken = stream.send.write(data, most);
         self.send_pool.moved(held, stream.send.held());
         if matches!(taken, Ok(1..)) {
@@ -249,7 +252,10 @@ impl Streams {
         if !complete {
             stream.notice =
                 Some(Notice { whole: false, code, reason: "".into(), tries: 0, again_at: None });
-            self.queues.want_control(stream, slot, Flags::NOTICE);
+            // The peer must know the stream before it can be told to stop.
+            if matches!(stream.opening, Opening::Theirs | Opening::Heard) {
+                self.queues.want_control(stream, slot, Flags::NOTICE);
+            }
         }
         self.settle(now, slot);
         Ok(())
@@ -338,14 +344,6 @@ impl Streams {
         }
     }
 
-    /// The line is gone: every stream ends with `code`, and nothing is sent.
-    pub fn fail_all(&mut self, code: Code) {
-        for slot in self.table.slots() {
-            self.fail(slot, code, "");
-        }
-        self.answers.clear();
-    }
-
     /// The slot of a stream that is not being reset here.
     fn live(&mut self, id: StreamId) -> Result<u32, UnknownStream> {
         let slot = self.table.slot(id).ok_or(UnknownStream)?;
@@ -361,79 +359,6 @@ impl Streams {
         stream.news.raise(bit);
     }
 
-    /// Resets the stream in `slot` from this side: it gives up all it holds and stays only to
-    /// repeat its RESET.
-    fn leave(&mut self, now: Instant, slot: u32, code: Code, reason: &str) {
-        let Some(stream) = self.table.get_mut(slot) else { return };
-        let (sends, flies) = (stream.send.held(), stream.send.flight.counted());
-        let (holds, pieces) = (stream.recv.outstanding(), stream.recv.fragments());
-        stream.send.stop(code);
-        stream.recv.stop();
-        self.send_pool.moved(sends, 0);
-        self.receive_pool.moved(holds, 0);
-        self.path.in_flight = self.path.in_flight.saturating_sub(flies);
-        self.fragments = self.fragments.saturating_sub(pieces);
-        if !stream.news.is_empty() {
-            self.events.retain(|e| !matches!(e, Pending::Of(s) if *s == slot));
-            if stream.news.has(Flags::OPENED) {
-                self.events.extend(next_event(stream).map(Pending::Last));
-            }
-            stream.news = Flags::default();
-        }
-        self.queues.remove(stream, slot);
-        stream.queued = Flags::default();
-        stream.write_waits = false;
-        stream.debt = stream::AckDebt::default();
-        stream.loss_at = None;
-        stream.notice =
-            Some(Notice { whole: true, code, reason: reason.into(), tries: 0, again_at: None });
-        self.queues.want_control(stream, slot, Flags::NOTICE);
-        self.settle(now, slot);
-    }
-
-    /// Forgets the stream in `slot`, which ended in order.
-    fn close(&mut self, slot: u32) {
-        let Some(stream) = self.remove(slot) else { return };
-        if stream.queued.has(Flags::ACK) || stream.debt.packets > 0 {
-            let cumulative = stream.recv.acknowledged();
-            let stamp = stream.debt.newest;
-            self.answer(Answer::Ack { id: stream.id.0, cumulative, stamp });
-        }
-        self.events.push_back(Pending::Last(StreamEvent::Closed(stream.id)));
-    }
-
-    /// Forgets the stream in `slot`, which ended out of order; tells, unless it was leaving.
-    fn fail(&mut self, slot: u32, code: Code, reason: &str) {
-        let Some(stream) = self.remove(slot) else { return };
-        self.memory_of(stream.id.0).reset(stream.id.0 >> 1);
-        if !stream.is_leaving() {
-            let event = StreamEvent::Reset { id: stream.id, code, reason: reason.into() };
-            self.events.push_back(Pending::Last(event));
-        }
-    }
-
-    /// Takes the stream in `slot` out of everything; tells what was not yet told and still matters.
-    fn remove(&mut self, slot: u32) -> Option<Box<Stream>> {
-        let mut stream = self.table.remove(slot)?;
-        let queued = stream.queued;
-        self.queues.remove(&mut stream, slot);
-        stream.queued = queued;
-        self.wakes.remove(&mut stream, slot);
-        self.send_pool.moved(stream.send.held(), 0);
-        self.receive_pool.moved(stream.recv.outstanding(), 0);
-        self.path.in_flight = self.path.in_flight.saturating_sub(stream.send.flight.counted());
-        self.fragments = self.fragments.saturating_sub(stream.recv.fragments());
-        if !stream.news.is_empty() {
-            self.events.retain(|e| !matches!(e, Pending::Of(s) if *s == slot));
-            stream.news.take(Flags::READABLE);
-            stream.news.take(Flags::WRITABLE);
-            while let Some(event) = next_event(&mut stream) {
-                self.events.push_back(Pending::Last(event));
-            }
-        }
-        Some(stream)
-    }
-
     const fn memory_of(&mut self, id: u64) -> &mut Memory {
         if id & 1 == self.own { &mut self.ours } else { &mut self.theirs }
     }
@@ -446,11 +371,11 @@ impl Streams {
     }
 }
 
-/// How many bytes a stream may hold for sending that holds `held` now: twice what the window lets
-/// out, so that the next window's worth is there when this one is acknowledged.
-fn send_room(limits: &StreamLimits, pool: &Pool, window: u64, held: u64) -> u64 {
+/// How many bytes a stream may hold for sending: twice what the window lets out, so that the next
+/// window's worth is there when this one is acknowledged.
+fn send_room(limits: &StreamLimits, pool: &Pool, window: u64) -> u64 {
     let wanted = window.saturating_mul(2).max(limits.send_buffer).min(limits.send_buffer_max);
-    wanted.min(pool.most(held))
+    wanted.min(pool.most())
 }
 
 /// Takes the next untold event of `stream`.
@@ -470,4 +395,18 @@ fn next_event(stream: &mut Stream) -> Option<StreamEvent> {
     ]
     .into_iter()
     .find_map(|(bit, event)| stream.news.take(bit).then_some(event))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s24_a_line_and_a_stream_cost_what_the_limits_say() {
+        let line = size_of::<Streams>() + size_of::<Cubic>();
+        let stream = size_of::<Stream>();
+        println!("line {line}, stream {stream}");
+        assert!(line <= 1_792, "{line}");
+        assert!(stream <= 704, "{stream}");
+    }
 }

@@ -44,6 +44,10 @@ impl RangeSet {
     /// The general case of [`Self::insert`].
     fn merge(&mut self, start: u64, end: u64, mut fresh: impl FnMut(u64, u64)) {
         let first = self.runs.partition_point(|r| r.1 < start);
+        // ACKs repeat what they said before.
+        if self.runs.get(first).is_some_and(|r| r.0 <= start && end <= r.1) {
+            return;
+        }
         let (mut from, mut to, mut at, mut last) = (start, end, start, first);
         while let Some(run) = self.runs.get(last).filter(|r| r.0 <= end) {
             if at < run.0 {

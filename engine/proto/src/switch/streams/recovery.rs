@@ -20,8 +20,9 @@ use std::collections::VecDeque;
 use super::ranges::RangeSet;
 use crate::base::Instant;
 
-/// Counted for each packet beside its bytes, so that many small packets fill a window as well.
-const PACKET_COST: u64 = 40;
+/// Counted for each packet beside its bytes: a usual header, so that ten full packets fill a
+/// window of ten packets, and many small ones fill it as well.
+const PACKET_COST: u64 = 12;
 
 /// The segments of one stream that are sent and not yet acknowledged as a whole.
 #[derive(Debug, Default)]

@@ -43,6 +43,8 @@ pub(super) struct RecvHalf {
     window: u64,
     /// The window does not grow again before this offset has arrived.
     grows_at: u64,
+    /// Credit held the sender back after this offset.
+    held_back_at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,7 @@ pub(super) enum Refusal {
 impl RecvHalf {
     /// A half whose peer may send `granted` bytes already.
     pub(super) fn new(limits: &StreamLimits, granted: u64) -> Self {
+        let window = limits.window.max(INITIAL_CREDIT);
         Self {
             state: State::Open,
             next: 0,
@@ -87,13 +90,14 @@ impl RecvHalf {
             beyond: RangeSet::default(),
             touched: 0,
             granted,
-            window: limits.window.max(INITIAL_CREDIT),
-            grows_at: 0,
+            window,
+            grows_at: window,
+            held_back_at: None,
         }
     }
 
     /// Takes `payload` at `offset`. `sparse` if the payload is small beside its buffer, `room`
-    /// how many more pieces the line can hold.
+    /// how many more pieces the line can hold, `window_max` how far the window may grow.
     pub(super) fn accept(
         &mut self,
         offset: u64,
@@ -101,6 +105,7 @@ impl RecvHalf {
         fin: bool,
         sparse: bool,
         room: usize,
+        window_max: u64,
     ) -> Result<Arrival, Refusal> {
         let len = payload.len() as u64;
         let end = offset.saturating_add(len);
@@ -111,11 +116,14 @@ impl RecvHalf {
         if offset > self.next && len > 0 && room == 0 {
             return Err(Refusal::TooManyPieces);
         }
+        let before = self.acknowledged();
         if fin && self.state == State::Open {
             self.state = State::Sized(end);
         }
         self.highest = self.highest.max(end);
-        let before = self.acknowledged();
+        if self.held_back_at.is_some_and(|at| end > at) {
+            self.after_holding_back(window_max);
+        }
         let had_gap = !self.beyond.is_empty();
         let fresh = if offset <= self.next {
             self.in_order(offset, payload, sparse)
@@ -264,18 +272,24 @@ impl RecvHalf {
         self.beyond.clear();
     }
 
-    /// The sender was held back by credit: doubles the window if the reader keeps up.
-    pub(super) fn held_back(&mut self, limits: &StreamLimits) {
-        let unread = self.next - self.read;
-        if self.highest >= self.grows_at && unread <= self.window / 2 {
-            self.window = self.window.saturating_mul(2).min(limits.window_max);
+    /// The sender stopped at the highest offset so far, for want of credit.
+    pub(super) const fn held_back(&mut self) {
+        self.held_back_at = Some(self.highest);
+    }
+
+    /// The first bytes come after the sender was held back. If the reader had run dry meanwhile,
+    /// the window was too small for the path, and doubles. A slow reader never runs dry.
+    fn after_holding_back(&mut self, window_max: u64) {
+        self.held_back_at = None;
+        if self.read == self.next && self.highest >= self.grows_at {
+            self.window = self.window.saturating_mul(2).min(window_max.max(self.window));
             self.grows_at = self.granted;
         }
     }
 
     /// How far credit could go now, given what the line's pool leaves.
     fn could_grant(&self, pool: &Pool) -> u64 {
-        let window = self.window.min(pool.most(self.outstanding()));
+        let window = self.window.min(pool.most());
         self.granted.max(self.read.saturating_add(window))
     }
 

@@ -55,7 +55,7 @@ pub(super) struct Cut {
     pub(super) len: usize,
     /// Whether the end mark goes with it.
     pub(super) fin: bool,
-    /// Whether more would be sent if credit allowed.
+    /// Whether another full packet would follow if credit allowed.
     pub(super) short: bool,
 }
 
@@ -129,10 +129,15 @@ impl SendHalf {
         let allowed = self.credit.saturating_sub(self.next).min(waiting);
         let len = usize::try_from(allowed).unwrap_or(usize::MAX).min(room);
         let fin = !open && self.next <= self.written && len as u64 == waiting;
-        if len == 0 && !fin {
+        // A packet that credit would cut small waits for more credit, as long as something is on
+        // its way whose answer can bring it.
+        let scarce = allowed < waiting;
+        let cut_small = scarce && len < room && !self.flight.is_empty();
+        if (len == 0 && !fin) || cut_small {
             return None;
         }
-        Some(Cut { offset: self.next, len, fin, short: len as u64 == allowed && allowed < waiting })
+        let short = scarce && allowed - (len as u64) < room as u64;
+        Some(Cut { offset: self.next, len, fin, short })
     }
 
     /// The next packet's worth that must be sent again.

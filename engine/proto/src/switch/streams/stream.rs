@@ -74,7 +74,7 @@ pub(super) struct AckDebt {
 pub(super) struct Silence {
     /// Last ACK, or when the answer became owing.
     pub(super) heard: Instant,
-    /// Last packet sent or progress made; probes count from here.
+    /// First packet on its way, last probe or last progress; probes count from here.
     pub(super) last: Instant,
     /// Probes without progress, which double the wait.
     pub(super) backoff: u32,
@@ -196,17 +196,18 @@ impl Stream {
         self.notice.is_none() && self.send.is_over() && self.recv.is_over()
     }
 
-    /// The peer still owes an answer to something.
+    /// Something was sent that the peer has not answered.
     pub(super) fn expects_answer(&self) -> bool {
         !self.is_leaving()
-            && (self.send.flight.is_flying()
+            && (!self.send.flight.is_empty()
                 || self.opening == Opening::Sent
                 || self.send.waits_for_credit())
     }
 
-    /// A DATA packet goes out.
+    /// A DATA packet is about to go out. What follows others on their way does not put off the
+    /// probe for them: a writer that trickles would never probe.
     pub(super) fn note_sent(&mut self, now: Instant) {
-        if let Some(silence) = &mut self.silence {
+        if let Some(silence) = self.silence.as_mut().filter(|_| !self.send.flight.is_flying()) {
             silence.last = now;
         }
         if self.opening == Opening::Unsent {
@@ -239,9 +240,13 @@ impl Stream {
         }
     }
 
-    /// When to probe, if the peer owes an answer.
+    /// When to probe, if the peer owes an answer. What is known to be lost waits for the
+    /// window, not for the peer.
     pub(super) fn probe_at(&self, rtt: &Rtt, limits: &StreamLimits) -> Option<Instant> {
         let silence = self.silence.as_ref()?;
+        if !self.send.flight.is_empty() && !self.send.flight.is_flying() {
+            return None;
+        }
         Some(silence.last + backed_off(rtt, limits, silence.backoff))
     }
 

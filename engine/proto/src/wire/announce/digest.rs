@@ -1,4 +1,4 @@
-//! The digest: a stretch of a link-state database, by order alone (PROTOCOL mesh §4).
+//! The digest: a stretch of a link-state database, by order alone (PROTOCOL §7.5).
 //!
 //! ```text
 //! 0  .. 16  first address of the stretch

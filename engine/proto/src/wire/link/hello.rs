@@ -1,4 +1,4 @@
-//! The hello of a link and the transcript its proof signs (PROTOCOL mesh §2).
+//! The hello of a link and the transcript its proof signs (PROTOCOL §6.2).
 
 use bytes::{BufMut, Bytes};
 

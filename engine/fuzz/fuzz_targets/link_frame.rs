@@ -1,0 +1,62 @@
+//! Any bytes on a link: cut into frames as the owner of a transport does, read as every body, and
+//! taken by a session that has just begun.
+#![no_main]
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, LinkId, Space, Wall};
+use trunkline_proto::crypto::Identity;
+use trunkline_proto::mesh::{LinkSession, LinkTerms, Side, Transport};
+use trunkline_proto::wire::link::{
+    Capabilities, Cost, FRAME_MAX, Goodbye, HEADER_LEN, Hello, LinkHeader, NodeName, Stamp,
+};
+
+const WALL: Wall = Wall::from_secs(1_800_000_000);
+
+fn us() -> Arc<Identity> {
+    static US: OnceLock<Arc<Identity>> = OnceLock::new();
+    let make = || {
+        let (space, mut chance) = (Space::new("fuzz").unwrap(), Chance::from_number(1));
+        let life = Duration::from_secs(86_400);
+        Arc::new(Identity::generate(&space, 2_048, &mut chance, WALL, life).unwrap())
+    };
+    Arc::clone(US.get_or_init(make))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let terms = LinkTerms {
+        cost: Cost::ONE,
+        name: NodeName::default(),
+        capabilities: Capabilities(0),
+        heartbeat: Duration::from_millis(250),
+        voucher: Default::default(),
+    };
+    let mut session = LinkSession::new(
+        Instant::ZERO,
+        LinkId(1),
+        Side::Accepted,
+        Transport::Plain,
+        us(),
+        BootEpoch(1),
+        &terms,
+        &Limits::default(),
+        &mut Chance::from_number(1),
+    )
+    .unwrap();
+    let mut rest = data;
+    while let Ok(Some(header)) = LinkHeader::peek(rest) {
+        assert!(header.frame_len() <= FRAME_MAX);
+        assert_eq!(rest.get(..HEADER_LEN), Some(&header.emit()[..]));
+        let Some(body) = rest.get(HEADER_LEN..header.frame_len()) else { break };
+        if let Ok(hello) = Hello::parse(body) {
+            assert_eq!(hello.frame().unwrap().get(HEADER_LEN..), Some(body));
+        }
+        let _ = (Goodbye::parse(body), Stamp::parse(body));
+        let _ = session.handle_frame(Instant::ZERO, WALL, header.kind, body);
+        rest = rest.get(header.frame_len()..).unwrap_or_default();
+    }
+    assert!(!session.is_up(), "nobody guesses a proof");
+    assert!(std::iter::from_fn(|| session.poll()).count() <= 5);
+});

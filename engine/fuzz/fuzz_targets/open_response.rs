@@ -1,0 +1,25 @@
+//! Any answer is refused or read, and a refused one leaves the open as it was.
+#![no_main]
+
+mod people;
+
+use libfuzzer_sys::fuzz_target;
+use people::{OPENER, people, response};
+use trunkline_proto::base::{Chance, Instant};
+use trunkline_proto::crypto::PendingOpen;
+
+fuzz_target!(|data: &[u8]| {
+    let [alice, bob] = people();
+    let mut chance = Chance::from_number(3);
+    let mut pending = PendingOpen::start(alice, bob.record(), OPENER, &mut chance).unwrap();
+    let body = pending.body().clone();
+    assert!(pending.finish(data, Instant::ZERO).is_err());
+    assert!(pending.take_cookie(data).is_err());
+    let addressed = [data.get(..1).unwrap_or(&[2]), &OPENER.line.0, data].concat();
+    assert!(pending.finish(&addressed, Instant::ZERO).is_err());
+    assert!(pending.take_cookie(&addressed).is_err());
+    assert_eq!(pending.body(), &body);
+    let payload: [u8; 36] = std::array::from_fn(|i| data.get(i).copied().unwrap_or(0));
+    let established = pending.finish(&response(&body, &payload), Instant::ZERO).unwrap();
+    assert_eq!(established.peer_line.0, payload[..16]);
+});

@@ -1,0 +1,89 @@
+//! When a worker rests for a moment although it could go on.
+//!
+//! A fast relay with neighbours that write message by message wakes for each of them: the wake-up,
+//! the read and the write cost ten times what the message does, and every write of the neighbour
+//! pays for waking it. So when much comes in small pieces, and only then, the worker rests after a
+//! round, and the next one finds what has come meanwhile.
+//!
+//! Under light load nothing waits: below [`BUSY`] packages a second there are no naps. Nor are
+//! there any when pieces are large, as then neighbours batch, or this worker has enough to do.
+
+use std::time::Duration;
+
+use trunkline_proto::base::Instant;
+
+use super::links::Moved;
+
+/// Packages a second from which on naps are worth their delay.
+const BUSY: u64 = 50_000;
+/// Over which time they are counted, in microseconds.
+const WINDOW: u64 = 2_000;
+/// Packages of one link in one round from which on it needs no nap.
+const ENOUGH: u32 = 32;
+/// How long a nap is meant to be. The kernel makes it about 60 µs longer.
+const NAP: Duration = Duration::from_micros(100);
+
+/// Counts what came and decides.
+#[derive(Debug)]
+pub(crate) struct Nap {
+    since: Instant,
+    packages: u64,
+    busy: bool,
+}
+
+impl Nap {
+    /// A worker that has had nothing to do.
+    pub(crate) const fn new() -> Self {
+        Self { since: Instant::ZERO, packages: 0, busy: false }
+    }
+
+    /// How long to rest after a round that began at `now` and in which links brought `moved`.
+    pub(crate) fn after(&mut self, now: Instant, moved: Moved) -> Option<Duration> {
+        self.packages += u64::from(moved.packages);
+        let elapsed = now.as_micros().saturating_sub(self.since.as_micros());
+        if elapsed >= WINDOW {
+            self.busy = self.packages * 1_000_000 / elapsed >= BUSY;
+            (self.since, self.packages) = (now, 0);
+        }
+        let few = moved.packages < moved.links.saturating_mul(ENOUGH);
+        (self.busy && few && moved.packages > 0).then_some(NAP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Naps taken while `packages` come over one link every `every` microseconds for 100 ms.
+    fn naps(every: u64, packages: u32) -> usize {
+        let mut nap = Nap::new();
+        let moved = Moved { links: 1, packages };
+        let rounds = (1..=100_000 / every).map(|i| Instant::from_micros(1_000_000 + i * every));
+        rounds.filter(|now| nap.after(*now, moved).is_some()).count()
+    }
+
+    #[test]
+    fn c8_nothing_waits_under_light_load() {
+        assert_eq!(naps(200, 1), 0, "5,000 a second");
+        assert_eq!(naps(25, 1), 0, "40,000 a second");
+    }
+
+    #[test]
+    fn c8_much_in_small_pieces_is_gathered() {
+        assert!(naps(5, 1) > 15_000, "200,000 a second");
+        assert!(naps(160, 16) > 600, "it goes on while naps gather");
+    }
+
+    #[test]
+    fn c8_much_in_large_pieces_needs_no_nap() {
+        assert_eq!(naps(50, 64), 0);
+    }
+
+    #[test]
+    fn c8_a_burst_after_silence_does_not_wait() {
+        let mut nap = Nap::new();
+        let burst = Moved { links: 1, packages: 1 };
+        let later = |i: u64| Instant::from_micros(5_000_000 + i);
+        assert!((0..100).all(|i| nap.after(later(i), burst).is_none()));
+    }
+}

@@ -1,0 +1,234 @@
+//! The nodes of a run: their keys, the relays between them, and the senders and receivers, which
+//! are ordinary nodes embedded in this process.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use trunkline::config::keyfile;
+use trunkline::{Dial, Engine, Listener, Setup};
+use trunkline_proto::base::{Chance, Limits, Priority, Space};
+use trunkline_proto::crypto::Identity;
+use trunkline_proto::stage::plan::Plan;
+use trunkline_proto::wire::link::Cost;
+
+use super::arguments::{Arguments, Kind, Neighbour};
+use super::relays::{Manner, Relay};
+use crate::failure::Failure;
+use crate::{kernel, print};
+
+/// The smallest RSA keys there are: what they sign is of no worth, and they are found soonest.
+const BITS: usize = 2_048;
+/// How long the nodes' records hold,
+const LIFE: Duration = Duration::from_secs(7 * 86_400);
+/// and how long they must hold yet to be used again.
+const LEFT: Duration = Duration::from_secs(2 * 3_600);
+/// How long the mesh may take to come together.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    /// The sending nodes.
+    pub(super) senders: Vec<Engine>,
+    /// The receiving nodes.
+    pub(super) receivers: Vec<Engine>,
+    /// The relays, in the order from senders to receivers.
+    pub(super) relays: Vec<Relay>,
+    /// Holds the keys, unless the user keeps them.
+    _keys: Option<tempfile::TempDir>,
+}
+
+/// Makes room for as many neighbours as a run can have.
+pub(super) fn widen(limits: &mut Limits) {
+    limits.neighbours = 1_024;
+    limits.announcement = 48 << 10;
+    limits.half_open_per_address = limits.half_open;
+}
+
+impl Nodes {
+    /// Starts everything and waits until each pair reaches each other.
+    ///
+    /// # Errors
+    /// If something cannot be started or the mesh does not come together.
+    pub(super) fn start(arguments: &Arguments, stage: impl Fn(&str)) -> Result<Self, Failure> {
+        let (senders, receivers) = arguments.nodes();
+        let relays = if arguments.via.is_some() { 0 } else { arguments.hops };
+        let count = usize::from(senders) + usize::from(receivers) + usize::from(relays);
+        let (directory, temporary) = keys_directory(arguments)?;
+        stage("making keys");
+        let keys = Keys { directory, space: space(arguments)? };
+        keys.make(count)?;
+        stage("starting nodes");
+        let mut chain: Vec<Relay> = Vec::new();
+        let how = Manner {
+            transport: arguments.transport,
+            cpu: arguments.pin_relay,
+            workers: arguments.relay_workers,
+        };
+        for index in 0..usize::from(relays) {
+            let before = chain.last().map(|r| &r.at);
+            let relay = Relay::start(&keys.file(index), before, &how)?;
+            chain.push(relay);
+        }
+        // After the relays, which would inherit it.
+        if let Some(cpu) = arguments.pin_load {
+            let failed = |e| Failure::Other(format!("cannot stay on processor {cpu}: {e}"));
+            kernel::stay_on(cpu).map_err(failed)?;
+        }
+        let mut nodes =
+            Self { senders: Vec::new(), receivers: Vec::new(), relays: chain, _keys: temporary };
+        let first = arguments.via.as_ref().or_else(|| nodes.relays.first().map(|r| &r.at)).cloned();
+        let last = arguments.via.as_ref().or_else(|| nodes.relays.last().map(|r| &r.at)).cloned();
+        let mut index = usize::from(relays);
+        for _ in 0..receivers {
+            let links: Vec<Neighbour> = last.iter().cloned().collect();
+            nodes.receivers.push(keys.engine(index, arguments, &links)?);
+            index += 1;
+        }
+        for i in 0..usize::from(senders) {
+            let links = first.clone().map_or_else(|| nodes.peers_of(arguments, i), |f| vec![f]);
+            nodes.senders.push(keys.engine(index, arguments, &links)?);
+            index += 1;
+        }
+        stage("waiting for routes");
+        nodes.meet(arguments)?;
+        Ok(nodes)
+    }
+
+    /// Whom a sender sends to, by index.
+    pub(super) fn receivers_of(
+        &self,
+        arguments: &Arguments,
+        sender: usize,
+    ) -> std::ops::Range<usize> {
+        if arguments.pairs.is_some() { sender..sender + 1 } else { 0..self.receivers.len() }
+    }
+
+    /// Without a relay, senders link up with their receivers.
+    fn peers_of(&self, arguments: &Arguments, sender: usize) -> Vec<Neighbour> {
+        let those = self.receivers.get(self.receivers_of(arguments, sender));
+        let neighbour = |e: &Engine| {
+            let address = *e.link_addresses().first()?;
+            Some(Neighbour { address, hashname: e.handle().hashname() })
+        };
+        those.unwrap_or_default().iter().filter_map(neighbour).collect()
+    }
+
+    fn meet(&self, arguments: &Arguments) -> Result<(), Failure> {
+        for (i, sender) in self.senders.iter().enumerate() {
+            let those = self.receivers.get(self.receivers_of(arguments, i)).unwrap_or_default();
+            for receiver in those {
+                let (a, b) = (sender.handle(), receiver.handle());
+                let both = a.wait_reachable(&b.hashname(), PATIENCE)
+                    && b.wait_reachable(&a.hashname(), PATIENCE);
+                if !both {
+                    return Err(Failure::Other(format!(
+                        "no route between sender {i} and its receiver after {} s: is the relay \
+                         of the same space, and does it run --transport {}?",
+                        PATIENCE.as_secs(),
+                        arguments.transport
+                    )));
+                }
+                if arguments.kind != Kind::Message {
+                    // What is sent before a line is up waits in a short queue, which is not what
+                    // is to be measured.
+                    a.ping(b.hashname(), Priority::HIGHEST, 9, PATIENCE)
+                        .map_err(|e| Failure::Other(format!("no line from sender {i}: {e}")))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn space(arguments: &Arguments) -> Result<Space, Failure> {
+    Space::new(&arguments.space).map_err(|e| Failure::Other(format!("--space: {e}")))
+}
+
+fn keys_directory(arguments: &Arguments) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
+    let failed = |e: std::io::Error| Failure::Other(format!("no place for keys: {e}"));
+    if let Some(kept) = &arguments.keys {
+        std::fs::create_dir_all(kept).map_err(failed)?;
+        return Ok((kept.clone(), None));
+    }
+    let temporary = tempfile::Builder::new().prefix("trunkline-load-").tempdir().map_err(failed)?;
+    Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+/// Key files, by number.
+struct Keys {
+    directory: PathBuf,
+    space: Space,
+}
+
+impl Keys {
+    fn file(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("{}-{index}.keys", self.space.as_str()))
+    }
+
+    /// Makes those that are not there, as many at a time as there are processors.
+    fn make(&self, count: usize) -> Result<(), Failure> {
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), Failure> {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return Ok(());
+                }
+                self.ensure(&self.file(index))?;
+            }
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(count.max(1));
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|w| {
+                w.join().unwrap_or_else(|_| Err(Failure::Other("cannot make keys".into())))
+            })
+        })
+    }
+
+    fn ensure(&self, file: &Path) -> Result<(), Failure> {
+        if file.exists() {
+            let held = keyfile::read(file)?;
+            if held.record().expiry() > print::now().after(LEFT) {
+                return Ok(());
+            }
+            std::fs::remove_file(file).map_err(|e| Failure::Other(e.to_string()))?;
+        }
+        let mut seed = [0; 32];
+        let failed = |what: &str| Failure::Other(format!("cannot make keys: {what}"));
+        rand::fill(&mut seed).map_err(|_| failed("the system has no random numbers"))?;
+        let mut chance = Chance::from_seed(seed);
+        let identity = Identity::generate(&self.space, BITS, &mut chance, print::now(), LIFE)
+            .map_err(|e| failed(&e.to_string()))?;
+        Ok(keyfile::write_new(file, &identity)?)
+    }
+
+    /// Starts a sender or receiver.
+    fn engine(
+        &self,
+        index: usize,
+        arguments: &Arguments,
+        links: &[Neighbour],
+    ) -> Result<Engine, Failure> {
+        let mut setup = Setup::new(keyfile::read(&self.file(index))?);
+        widen(&mut setup.limits);
+        setup.plan = Plan::collapsed(1);
+        if arguments.group.is_some() {
+            // A group is a piece of memory, and each write takes one.
+            setup.pieces_per_write = 1;
+        }
+        let (transport, cost) = (arguments.transport, Cost::ONE);
+        if arguments.via.is_none() && arguments.hops == 0 {
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            setup.listeners.push(Listener { address, transport, cost });
+        }
+        for Neighbour { address, hashname } in links {
+            let (name, addresses) = ("relay".into(), vec![*address]);
+            setup.dials.push(Dial { name, addresses, hashname: *hashname, transport, cost });
+        }
+        Engine::start(setup).map_err(|e| Failure::Other(e.to_string()))
+    }
+}

@@ -1,0 +1,140 @@
+//! Receiving: one thread for each receiving node, judging what arrives by its stamp.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use trunkline::Inbox;
+use trunkline::proto::switch::Message;
+
+use super::payload::{Arrival, Sequence, Stamp};
+use super::sender::LEVELS;
+use super::span::{Pair, Span};
+
+/// The longest latency told apart from longer ones, in nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
+/// How often a receiver without messages looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What receivers got.
+#[derive(Debug)]
+pub(super) struct Received {
+    /// Messages of the time that is measured, once each.
+    pub(super) measured: u64,
+    /// Of these, such that came after a newer one of their flow.
+    pub(super) reordered: u64,
+    /// Messages that came again.
+    pub(super) duplicated: u64,
+    /// Messages that are none of this run's.
+    pub(super) strange: u64,
+    /// From when they were due, in nanoseconds.
+    pub(super) latency: Histogram<u64>,
+}
+
+impl Default for Received {
+    fn default() -> Self {
+        // The bounds are constants that the histogram takes; it grows where they are wrong.
+        let mut latency = Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| no_histogram());
+        latency.auto(true);
+        Self { measured: 0, reordered: 0, duplicated: 0, strange: 0, latency }
+    }
+}
+
+fn no_histogram() -> Histogram<u64> {
+    // Three digits are within what the histogram allows, so this is its only way.
+    Histogram::new(3).expect("three digits are allowed")
+}
+
+impl Received {
+    /// Adds what another receiver got.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.measured += other.measured;
+        self.reordered += other.reordered;
+        self.duplicated += other.duplicated;
+        self.strange += other.strange;
+        // Both have the same bounds, or grow.
+        let _ = self.latency.add(&other.latency);
+    }
+
+    /// Notes how long something took from when it was due.
+    pub(super) fn took(&mut self, nanos: u64) {
+        self.latency.saturating_record(nanos.clamp(1, LONGEST));
+    }
+}
+
+/// One receiver.
+#[derive(Debug)]
+pub(super) struct Receiver<'a> {
+    inbox: Inbox,
+    span: &'a Span,
+    /// By their numbers here.
+    pairs: Vec<&'a Pair>,
+    flows: Vec<Sequence>,
+    got: Received,
+}
+
+impl<'a> Receiver<'a> {
+    /// A receiver of these pairs, in the order of their numbers.
+    #[must_use]
+    pub(super) fn new(inbox: Inbox, span: &'a Span, pairs: Vec<&'a Pair>) -> Self {
+        let mut flows = Vec::new();
+        flows.resize_with(pairs.len() * LEVELS, Sequence::default);
+        Self { inbox, span, pairs, flows, got: Received::default() }
+    }
+
+    /// Receives until told to end.
+    #[must_use]
+    pub(super) fn run(mut self, end: &AtomicBool) -> Received {
+        let mut messages = Vec::new();
+        while !end.load(Ordering::Relaxed) {
+            if self.inbox.take(&mut messages, LOOK) > 0 {
+                self.judge(&mut messages);
+            }
+        }
+        self.got
+    }
+
+    fn judge(&mut self, messages: &mut Vec<Message>) {
+        let now = self.span.now();
+        // Neighbours are usually of one pair: they are noted together.
+        let (mut number, mut came, mut settled) = (0, 0, 0);
+        for message in messages.drain(..) {
+            let Some((of, arrival)) = self.note(now, &message) else {
+                self.got.strange += 1;
+                continue;
+            };
+            if of != number {
+                self.arrived(number, came, settled);
+                (number, came, settled) = (of, 0, 0);
+            }
+            match arrival {
+                Arrival::InOrder { skipped } => (came, settled) = (came + 1, settled + skipped + 1),
+                Arrival::Reordered => came += 1,
+                Arrival::Duplicate => {}
+            }
+        }
+        self.arrived(number, came, settled);
+    }
+
+    /// Which pair it is of, and how it came.
+    fn note(&mut self, now: u64, message: &Message) -> Option<(usize, Arrival)> {
+        let stamp = Stamp::read(&message.payload)?;
+        let flow = usize::try_from(stamp.flow).ok()?;
+        let arrival = self.flows.get_mut(flow)?.note(stamp.sequence);
+        let measured = self.span.measures(stamp.due);
+        if arrival == Arrival::Duplicate {
+            self.got.duplicated += 1;
+        } else if measured {
+            self.got.measured += 1;
+            self.got.reordered += u64::from(arrival == Arrival::Reordered);
+            self.got.took(now.saturating_sub(stamp.due));
+        }
+        Some((flow / LEVELS, arrival))
+    }
+
+    fn arrived(&self, number: usize, came: u64, settled: u64) {
+        if let Some(pair) = self.pairs.get(number).filter(|_| came > 0) {
+            pair.arrived(came, settled);
+        }
+    }
+}
