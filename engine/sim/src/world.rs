@@ -121,7 +121,7 @@ impl World {
 
     /// Packets dropped for want of room since everything was healed.
     pub(crate) fn full_since(&self) -> u64 {
-        self.full() - self.full_before
+        self.full().saturating_sub(self.full_before)
     }
 
     fn full(&self) -> u64 {
