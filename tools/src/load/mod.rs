@@ -5,8 +5,8 @@
 //!   (this process)   (a process each)   (this process)
 //! ```
 //!
-//! [`nodes`] starts everything and [`relays`] the processes between; [`sender`] and [`receiver`]
-//! (or [`pings`]) run on threads of their own for a [`span`] of time, and [`report`] says what came
+//! `nodes` starts everything and `relays` the processes between; `sender` and `receiver`
+//! (or `pings`) run on threads of their own for a `span` of time, and `report` says what came
 //! out. One process sends and receives, so one clock tells when a message was due and when it came.
 //! Everything is bounded in time and number, and nothing outlives the run.
 

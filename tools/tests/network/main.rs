@@ -214,6 +214,7 @@ fn flow(ring: &mut Ring, harm: impl FnOnce(&mut Ring)) -> Result<Duration, LabEr
         panic!("{}\n--\n{}", ring.files.log("a"), ring.files.log("c"));
     });
     assert_eq!(received, TOTAL, "bytes lost or doubled");
+    eprintln!("the longest pause was {longest:?}");
     Ok(longest)
 }
 

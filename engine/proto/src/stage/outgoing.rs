@@ -78,7 +78,7 @@ impl Outgoing {
 
     /// Queues a run. `dropped` gets what did not fit or had to make room, frames whole.
     ///
-    /// A run behind [`DEEP`] others is copied if it is small: its memory is a slice of a buffer
+    /// A run behind sixteen others is copied if it is small: its memory is a slice of a buffer
     /// many times its size, and a queue that stands still would hold all of it.
     pub fn push(&mut self, lane: Lane, mut run: Run, mut dropped: impl FnMut(Lane, Run)) {
         if self.lanes.depth(lane).1 >= DEEP && run.bytes.len() < SMALL {

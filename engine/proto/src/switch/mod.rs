@@ -1,7 +1,7 @@
 //! The switch: hashnames, and the lines to them.
 //!
 //! [`Switch`] owns one partition of all hashnames: who they are ([`contact`]), how a line to them
-//! is opened ([`opening`]), the line's sessions and paths ([`line`]), and what is asked and
+//! is opened ([`opening`]), the line's sessions and paths ([`mod@line`]), and what is asked and
 //! answered over it ([`ask`], [`messages`]). What flows inside a line in order is `streams`,
 //! which knows nothing of the rest.
 //!
