@@ -1,7 +1,7 @@
 //! TCP under links: listening, dialling, and the options that keep a link honest.
 //!
 //! Owns the sockets up to the moment they carry bytes; reading and writing are
-//! [`super::tls::Transport`]'s. It never speaks a protocol and never retries a dial by itself: the
+//! [`super::transport::Transport`]'s. It never speaks a protocol and never retries a dial by itself: the
 //! mesh decides when to try again.
 //!
 //! Why these options:
