@@ -122,7 +122,7 @@ impl Watch {
     }
 
     /// A letter found a mailbox full.
-    pub(crate) fn mail_dropped(&mut self, _node: usize, letter: &Letter) {
+    pub(crate) fn mail_dropped(&mut self, letter: &Letter) {
         // Questions of applications that find no room are refused at once, as the handle does.
         let counted = !matches!(letter, Letter::Job(_));
         self.mail_lost += u64::from(counted);

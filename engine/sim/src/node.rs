@@ -2,6 +2,7 @@
 //! the runtime does, and what lies between them.
 
 pub(crate) mod dials;
+mod flush;
 pub(crate) mod seat;
 
 use std::sync::Arc;
@@ -184,21 +185,16 @@ impl Node {
     /// Puts a letter into a seat's mailbox, as the runtime does.
     pub(crate) fn send(&mut self, from: Option<usize>, mail: Mail, around: &mut Around<'_>) {
         let Mail { seat, urgent, letter } = mail;
-        let (most_urgent, most_ordinary) = around.scenario.mailbox;
-        let waits = from.is_some_and(|f| urgent && !self.seats[f].kept[seat].is_empty());
-        let to = &mut self.seats[seat];
-        let full = if urgent {
-            to.urgent.len() >= most_urgent
-        } else {
-            to.ordinary.len() >= most_ordinary
-        };
+        let must = !letter.is_data();
+        // What waits already goes first, or an end would overtake what it ends.
+        let waits = from.is_some_and(|f| must && !self.seats[f].kept[seat].is_empty());
+        let room = self.seats[seat].has_room(urgent, around.scenario.mailbox);
         match from {
-            Some(from) if urgent && (full || waits) => {
-                self.seats[from].kept[seat].push_back(letter);
+            Some(from) if waits || (must && !room) => {
+                self.seats[from].kept[seat].push_back((urgent, letter));
             }
-            _ if full => around.watch.mail_dropped(self.index, &letter),
-            _ if urgent => to.urgent.push_back(letter),
-            _ => to.ordinary.push_back(letter),
+            _ if !room => around.watch.mail_dropped(&letter),
+            _ => self.seats[seat].put(urgent, letter),
         }
         self.wake(seat, around);
     }
@@ -208,9 +204,12 @@ impl Node {
         let mut waits = false;
         for seat in 0..self.seats.len() {
             let mut kept = core::mem::take(&mut self.seats[from].kept[seat]);
-            while self.seats[seat].urgent.len() < around.scenario.mailbox.0 {
-                let Some(letter) = kept.pop_front() else { break };
-                self.seats[seat].urgent.push_back(letter);
+            while let Some((urgent, letter)) = kept.pop_front() {
+                if !self.seats[seat].has_room(urgent, around.scenario.mailbox) {
+                    kept.push_front((urgent, letter));
+                    break;
+                }
+                self.seats[seat].put(urgent, letter);
                 self.wake(seat, around);
             }
             waits |= !kept.is_empty();

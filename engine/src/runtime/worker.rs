@@ -21,9 +21,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use trunkline_proto::base::backoff::Backoff;
-use trunkline_proto::base::{
-    Chance, DropReason, Drops, FramePool, Hashname, Instant, LinkId, Priority,
-};
+use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Hashname, Instant, LinkId};
 use trunkline_proto::mesh::Side;
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
@@ -77,23 +75,7 @@ pub(crate) enum Letter {
 impl Letter {
     /// Whether this may be lost when a mailbox is full, as data may be anywhere on its way.
     const fn is_data(&self) -> bool {
-        matches!(
-            self,
-            Self::Post(
-                _,
-                Post::Datagram { .. }
-                    | Post::Package(_)
-                    | Post::Transit { .. }
-                    | Post::Originate(_)
-                    | Post::Refused { .. }
-                    | Post::SendDatagram { .. }
-                    | Post::Announcement { .. }
-                    | Post::Digest { .. }
-                    | Post::Stream { .. }
-                    | Post::Seal { .. }
-                    | Post::Enqueue { lane: trunkline_proto::base::Lane::Data(_), .. }
-            )
-        )
+        matches!(self, Self::Post(_, post) if post.is_data())
     }
 }
 
@@ -754,7 +736,7 @@ impl Worker {
     /// A post for another seat. Data may be dropped when its mailbox is full, as anywhere else
     /// on the way; what changes state waits.
     fn deliver(&mut self, seat: usize, role: Role, post: Post) {
-        let lane = lane_of(&post);
+        let lane = if post.is_urgent() { Lane::Urgent } else { Lane::Ordinary };
         self.send(seat, lane, Letter::Post(role, post));
     }
 
@@ -877,33 +859,4 @@ impl Dialled {
             retry_in: self.retry.map(|r| r.since(now)),
         }
     }
-}
-
-/// What overtakes what in a mailbox.
-const fn lane_of(post: &Post) -> Lane {
-    match post {
-        Post::Datagram { .. }
-        | Post::Package(_)
-        | Post::Transit { .. }
-        | Post::Originate(_)
-        | Post::Refused { .. }
-        | Post::SendDatagram { .. }
-        | Post::Announcement { .. }
-        | Post::Digest { .. } => Lane::Ordinary,
-        Post::Seal { priority, .. } => urgency(*priority),
-        // In order with each other: an end must not overtake the last bytes.
-        Post::Stream { .. }
-        | Post::LineUp { .. }
-        | Post::LinePath { .. }
-        | Post::LineDown { .. } => Lane::Ordinary,
-        Post::Enqueue { lane, .. } => match lane {
-            trunkline_proto::base::Lane::Data(priority) => urgency(*priority),
-            trunkline_proto::base::Lane::Control => Lane::Urgent,
-        },
-        _ => Lane::Urgent,
-    }
-}
-
-const fn urgency(priority: Priority) -> Lane {
-    if priority.level() > Priority::DEFAULT.level() { Lane::Urgent } else { Lane::Ordinary }
 }

@@ -153,6 +153,54 @@ pub enum Post {
     },
 }
 
+/// How a post crosses from thread to thread. The rules stand here, so that whoever carries posts
+/// carries them alike.
+impl Post {
+    /// Whether it may be lost when a mailbox is full, as data may be anywhere on its way. What
+    /// changes state may not.
+    #[must_use]
+    pub const fn is_data(&self) -> bool {
+        matches!(
+            self,
+            Self::Datagram { .. }
+                | Self::Package(_)
+                | Self::Transit { .. }
+                | Self::Originate(_)
+                | Self::Refused { .. }
+                | Self::SendDatagram { .. }
+                | Self::Announcement { .. }
+                | Self::Digest { .. }
+                | Self::Stream { .. }
+                | Self::Seal { .. }
+                | Self::Enqueue { lane: Lane::Data(_), .. }
+        )
+    }
+
+    /// Whether it overtakes what is not urgent.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        match self {
+            Self::Datagram { .. }
+            | Self::Package(_)
+            | Self::Transit { .. }
+            | Self::Originate(_)
+            | Self::Refused { .. }
+            | Self::SendDatagram { .. }
+            | Self::Announcement { .. }
+            | Self::Digest { .. }
+            // In order with each other: an end must not overtake the last bytes.
+            | Self::Stream { .. }
+            | Self::LineUp { .. }
+            | Self::LinePath { .. }
+            | Self::LineDown { .. } => false,
+            Self::Seal { priority, .. } | Self::Enqueue { lane: Lane::Data(priority), .. } => {
+                priority.level() > Priority::DEFAULT.level()
+            }
+            _ => true,
+        }
+    }
+}
+
 /// Posts on their way, in order.
 #[derive(Debug, Default)]
 pub struct Posts {

@@ -2,11 +2,10 @@
 //! sockets flushed, and asleep until there is a reason to wake.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::IoSlice;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use trunkline_proto::base::{Instant, LinkId, Priority};
+use trunkline_proto::base::{Instant, LinkId};
 use trunkline_proto::mesh::{Side, Transport};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::links::LinkEvent;
@@ -17,16 +16,11 @@ use trunkline_proto::wire::link::Cost;
 use super::{Around, Node};
 use crate::agenda::Event;
 use crate::apps::{Job, Place};
-use crate::draw::{Draw, ms};
-use crate::network::Datagram;
-use crate::network::connection::Segment;
+use crate::draw::ms;
 use crate::node::dials::Stage;
-use crate::scenario::node_at;
 
 /// Letters taken from the mailbox before sockets get their turn.
 const LETTERS: usize = 1_024;
-/// Most bytes in one write.
-const WRITE: u64 = 32 << 10;
 
 /// What seats send each other.
 #[derive(Debug)]
@@ -39,6 +33,13 @@ pub(crate) enum Letter {
     Abandon(LinkId),
     /// The application wants something.
     Job(Job),
+}
+
+impl Letter {
+    /// Whether it may be lost when a mailbox is full.
+    pub(crate) const fn is_data(&self) -> bool {
+        matches!(self, Self::Post(_, post) if post.is_data())
+    }
 }
 
 /// A letter on its way.
@@ -87,15 +88,15 @@ pub(crate) struct Seat {
     pub(crate) urgent: VecDeque<Letter>,
     pub(crate) ordinary: VecDeque<Letter>,
     /// Letters that found a mailbox full and must not be lost, by seat.
-    pub(crate) kept: Vec<VecDeque<Letter>>,
+    pub(crate) kept: Vec<VecDeque<(bool, Letter)>>,
     pub(crate) incoming: VecDeque<Incoming>,
     readers: BTreeMap<LinkId, Reader>,
-    writers: BTreeMap<LinkId, (usize, usize)>,
+    pub(super) writers: BTreeMap<LinkId, (usize, usize)>,
     pub(crate) busy: Vec<LinkId>,
     /// When it wakes next.
     pub(crate) wakes: Option<Instant>,
     pub(crate) stalled_until: Instant,
-    chance: trunkline_proto::base::Chance,
+    pub(super) chance: trunkline_proto::base::Chance,
 }
 
 impl Seat {
@@ -117,6 +118,21 @@ impl Seat {
             stalled_until: Instant::ZERO,
             chance: chance.fork(),
         }
+    }
+
+    /// Whether the mailbox takes one more.
+    pub(crate) fn has_room(
+        &self,
+        urgent: bool,
+        (most_urgent, most_others): (usize, usize),
+    ) -> bool {
+        if urgent { self.urgent.len() < most_urgent } else { self.ordinary.len() < most_others }
+    }
+
+    /// Puts a letter into the mailbox.
+    pub(crate) fn put(&mut self, urgent: bool, letter: Letter) {
+        let lane = if urgent { &mut self.urgent } else { &mut self.ordinary };
+        lane.push_back(letter);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -276,7 +292,7 @@ impl Node {
             while let Some(output) = self.seats[seat].shard.poll() {
                 match output {
                     Output::Post { seat: to, role, post } => {
-                        let urgent = is_urgent(&post);
+                        let urgent = post.is_urgent();
                         let letter = Letter::Post(role, post);
                         self.send(Some(seat), Mail { seat: to, urgent, letter }, around);
                     }
@@ -320,92 +336,4 @@ impl Node {
             }
         }
     }
-
-    /// Flushes every output once.
-    fn flush(&mut self, seat: usize, around: &mut Around<'_>) {
-        self.write_links(seat, around);
-        let from = self.index;
-        let Some(writer) = self.seats[seat].shard.writer() else { return };
-        while let Some((_, datagram)) = writer.next_datagram() {
-            let Some(to) = node_at(datagram.to).filter(|n| *n < around.scenario.nodes.len()) else {
-                continue;
-            };
-            around.watch.datagram(from, to, &datagram.bytes);
-            let source = crate::scenario::address_of(from);
-            let datagram = Datagram { from: source, bytes: datagram.bytes };
-            around.network.send(around.now, (from, to), datagram, around.agenda);
-        }
-    }
-
-    /// Writes what waits, link by link, until connections are full.
-    fn write_links(&mut self, seat: usize, around: &mut Around<'_>) {
-        let Seat { shard, busy, writers, chance, .. } = &mut self.seats[seat];
-        let Some(writer) = shard.writer() else { return };
-        while let Some(link) = writer.take_ready() {
-            busy.push(link);
-        }
-        for link in core::mem::take(busy) {
-            let Some(&(connection, end)) = writers.get(&link) else { continue };
-            let Some(outgoing) = writer.outgoing(link) else { continue };
-            let Some(held) = around.network.connections.get_mut(connection) else { continue };
-            let other = held.ends[1 - end].node;
-            let far = held.ends[1 - end].link;
-            let pipe = &mut held.pipes[end];
-            while !outgoing.is_empty() {
-                let room = pipe.room();
-                if room == 0 {
-                    pipe.blocked = true;
-                    break;
-                }
-                let budget = if chance.percent(10) { chance.span(1, 1_500) } else { WRITE };
-                let budget = usize::try_from(budget).unwrap_or(1).min(room);
-                let mut slices = [IoSlice::new(&[]); 16];
-                let used = outgoing.gather(budget, &mut slices);
-                let mut bytes = BytesMut::with_capacity(budget);
-                slices[..used].iter().for_each(|s| bytes.extend_from_slice(s));
-                let bytes = bytes.freeze();
-                outgoing.consume(bytes.len());
-                let watch = &mut *around.watch;
-                pipe.framer.take(bytes.clone(), |header, frame| {
-                    watch.sent((self.index, link), other.map(|n| (n, far)), header, &frame);
-                });
-                pipe.push(around.now, Segment::Bytes(bytes));
-            }
-            if let Some(at) = pipe.schedule() {
-                around.agenda.at(at, Event::Pipe { connection, from: end });
-            }
-        }
-    }
-
-    /// A connection has room again.
-    pub(crate) fn writable(&mut self, link: LinkId, around: &mut Around<'_>) {
-        let seat = self.plan.seat(self.plan.writer_of(link));
-        self.seats[seat].busy.push(link);
-        self.wake(seat, around);
-    }
-}
-
-/// What may be lost when a mailbox is full, and what may not: the runtime's rule.
-const fn is_urgent(post: &Post) -> bool {
-    match post {
-        Post::Datagram { .. }
-        | Post::Package(_)
-        | Post::Transit { .. }
-        | Post::Originate(_)
-        | Post::Refused { .. }
-        | Post::SendDatagram { .. }
-        | Post::Announcement { .. }
-        | Post::Digest { .. }
-        | Post::Stream { .. } => false,
-        Post::Seal { priority, .. } => is_high(*priority),
-        Post::Enqueue { lane, .. } => match lane {
-            trunkline_proto::base::Lane::Data(priority) => is_high(*priority),
-            trunkline_proto::base::Lane::Control => true,
-        },
-        _ => true,
-    }
-}
-
-const fn is_high(priority: Priority) -> bool {
-    priority.level() > Priority::DEFAULT.level()
 }
