@@ -3,7 +3,7 @@
 //!
 //! | check | says |
 //! | --- | --- |
-//! | `accepted-once` | no packet counter of a line is accepted twice by one run of a node |
+//! | `accepted-once` | no run of a node accepts a packet of a line, or an open, twice |
 //! | `legal-states` | a contact moves only along its state diagram |
 //! | `latest-word` | the database never goes back to an older announcement of an origin |
 //! | `hops` | a hop lowers the time to live, and forwards only what it was given |
@@ -11,7 +11,7 @@
 //! | `no-loop` | once routes have settled, no node sends a package on twice |
 //! | `bounds` | queues, tables and stream buffers stay within their limits |
 //! | `conservation` | what was queued for a link was sent, is held or was dropped for a reason |
-//! | `routes` | after quiet, databases agree and routes are the cheapest there are |
+//! | `routes` | after quiet, databases agree and routes are the cheapest there are; none leads to the dead |
 //! | `reopening` | after healing, any two that can meet do within 30 seconds |
 //! | `line-end` | streams hear of it when their line is gone |
 //! | `streams` | bytes exactly once, in order, complete if nothing ended the stream |
@@ -60,6 +60,21 @@ struct Watched {
     /// Announcements came since its database was looked at.
     heard: bool,
     accepted: Accepted,
+    answered: Accepted,
+}
+
+/// What came in by one input, by name.
+#[derive(Default)]
+struct Names {
+    packets: Vec<sealed::Key>,
+    opens: Vec<sealed::Key>,
+}
+
+impl Names {
+    fn package(&mut self, frame: &[u8], here: &Address) {
+        self.packets.extend(sealed::of_package(frame, here));
+        self.opens.extend(sealed::open_of_package(frame, here));
+    }
 }
 
 /// Everyone who watches the nodes while they work.
@@ -86,6 +101,7 @@ impl Watch {
             orders: BTreeMap::new(),
             heard: false,
             accepted: Accepted::new(chance),
+            answered: Accepted::new(chance),
         });
         Self {
             violation: None,
@@ -111,6 +127,9 @@ impl Watch {
     /// A run of a node begins.
     pub(crate) fn started(&mut self, node: usize) {
         self.stopped(node);
+        // Between starts of a peer nobody can tell which of its opens is older (PROTOCOL §4.2):
+        // one of the run before may be answered again, with keys that nobody will use.
+        self.nodes.iter_mut().for_each(|n| n.answered.clear());
     }
 
     /// A run of a node is over, and nothing of it is remembered.
@@ -119,6 +138,7 @@ impl Watch {
         watched.states.clear();
         watched.orders.clear();
         watched.accepted.clear();
+        watched.answered.clear();
     }
 
     /// A letter found a mailbox full.
@@ -137,22 +157,34 @@ impl Watch {
         input: Input,
     ) {
         let watched = &mut self.nodes[node];
-        let key = match &input {
+        let mut names = Names::default();
+        match &input {
             Input::Datagram { bytes, .. } | Input::Post(_, Post::Datagram { bytes, .. }) => {
-                sealed::of_datagram(bytes)
+                names.packets.extend(sealed::of_datagram(bytes));
+                names.opens.extend(sealed::open_of_datagram(bytes));
             }
-            Input::Post(_, Post::Package(frame)) => sealed::of_package(frame, &watched.address),
-            Input::Post(_, Post::Announcement { .. }) => {
-                watched.heard = true;
-                None
-            }
-            _ => None,
-        };
-        let before = sealed::unsealed(shard);
+            Input::Post(_, Post::Package(frame)) => names.package(frame, &watched.address),
+            Input::Post(_, Post::Announcement { .. }) => watched.heard = true,
+            _ => {}
+        }
+        let before = sealed::accepted(shard);
         shard.handle(now, wall, input);
-        let count = sealed::unsealed(shard) - before;
-        let keys: Vec<_> = key.into_iter().collect();
-        if let Some(text) = watched.accepted.took(&keys, count) {
+        self.took(node, world, &names, before, sealed::accepted(shard));
+    }
+
+    /// Some of what has these names was accepted.
+    fn took(
+        &mut self,
+        node: usize,
+        world: Instant,
+        names: &Names,
+        before: (u64, u64),
+        after: (u64, u64),
+    ) {
+        let watched = &mut self.nodes[node];
+        let packets = watched.accepted.took(&names.packets, after.0 - before.0);
+        let opens = watched.answered.took(&names.opens, after.1 - before.1);
+        if let Some(text) = packets.or(opens) {
             self.blame("accepted-once", world, node, text);
         }
     }
@@ -167,23 +199,20 @@ impl Watch {
         bytes: &mut BytesMut,
     ) {
         let watched = &mut self.nodes[node];
-        let mut keys = Vec::new();
+        let mut names = Names::default();
         let mut rest: &[u8] = bytes;
         while let Ok(Some(header)) = LinkHeader::peek(rest)
             && let Some((frame, after)) = rest.split_at_checked(header.frame_len())
         {
             watched.heard |= header.kind == LinkKind::Announcement;
             if header.kind == LinkKind::Package {
-                keys.extend(sealed::of_package(frame, &watched.address));
+                names.package(frame, &watched.address);
             }
             rest = after;
         }
-        let before = sealed::unsealed(shard);
+        let before = sealed::accepted(shard);
         shard.received(now, wall, link, bytes);
-        let count = sealed::unsealed(shard) - before;
-        if let Some(text) = watched.accepted.took(&keys, count) {
-            self.blame("accepted-once", world, node, text);
-        }
+        self.took(node, world, &names, before, sealed::accepted(shard));
     }
 
     /// A node wrote a frame to a link; `far` is who reads it, and what the link is called there.

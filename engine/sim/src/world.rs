@@ -32,6 +32,8 @@ const REOPENED: core::time::Duration = secs(30);
 /// After healing routes have settled by then.
 const SETTLED: core::time::Duration = secs(35);
 
+/// After its links have died a node is out of all tables by then; a thread may have had no time.
+const FORGOTTEN: core::time::Duration = secs(5);
 /// Events at one moment after which somebody is taken to go round in circles.
 const STILL: u32 = 100_000;
 
@@ -52,6 +54,8 @@ pub(crate) struct World {
     chance: Chance,
     reopening: Option<Reopening>,
     lineless: Lineless,
+    /// Who has had a route to which dead node, and since when.
+    haunted: BTreeMap<(usize, usize), Instant>,
     /// What had been dropped for want of room when everything was healed.
     full_before: u64,
     pub(crate) faults: u64,
@@ -77,6 +81,7 @@ impl World {
             chance,
             reopening: None,
             lineless: Lineless::default(),
+            haunted: BTreeMap::new(),
             full_before: 0,
             faults: 0,
             attacks: 0,
@@ -316,7 +321,32 @@ impl World {
                 watch.blame("line-end", *now, node.index, text);
             }
         }
+        self.look_for_the_dead();
         self.look_at_reopening();
+    }
+
+    /// Nobody goes on having a route to a node that is dead.
+    fn look_for_the_dead(&mut self) {
+        let limits = &self.scenario.limits;
+        let noticed = limits.heartbeat * limits.heartbeats_missed + FORGOTTEN;
+        for dead in &self.nodes {
+            let address = dead.hashname().address();
+            for node in self.nodes.iter().filter(|n| n.index != dead.index) {
+                let pair = (node.index, dead.index);
+                let routing = node.seats.get(node.plan.seat(Role::Routing));
+                let routing = routing.and_then(|s| s.shard.routing());
+                let routed = routing.is_some_and(|r| r.table().next(&address).is_some());
+                if dead.alive || !routed {
+                    self.haunted.remove(&pair);
+                    continue;
+                }
+                let since = *self.haunted.entry(pair).or_insert(self.now);
+                if self.now.since(since) > noticed {
+                    let text = format!("has a route to n{}, which is long dead", dead.index);
+                    self.watch.blame("routes", self.now, node.index, text);
+                }
+            }
+        }
     }
 
     fn look_at_reopening(&mut self) {

@@ -86,7 +86,8 @@ impl Scenario {
         let trouble = self.healed.since(start);
         for _ in 0..chance.span(1, 8) {
             let at = start + chance.time(Duration::ZERO, trouble);
-            let lasts = chance.time(ms(50), secs(10));
+            let longest = if chance.percent(25) { 20 } else { 8 };
+            let lasts = chance.time(ms(50), secs(longest));
             let (fault, undone) = self.fault(chance, lasts);
             self.acts.push((at, Act::Fault(fault)));
             if let Fault::Stop(node) = fault {
