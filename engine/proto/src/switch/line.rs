@@ -86,6 +86,9 @@ pub(super) struct Line {
     pub(super) next: Option<Next>,
     pub(super) renewal: Option<Box<Opening>>,
     pub(super) path: Path,
+    /// Which run of the peer the line is with. Outlives the keys: all of them may have died before
+    /// the peer, started again, answers.
+    epoch: Option<BootEpoch>,
     pub(super) heard: Instant,
     /// The first time something was sent after the last time something was heard.
     pub(super) unanswered: Option<Instant>,
@@ -109,6 +112,7 @@ impl Line {
             next: None,
             renewal: None,
             path,
+            epoch: None,
             heard: now,
             unanswered: None,
         }
@@ -133,7 +137,7 @@ impl Line {
             self.previous = Some(keys);
             return Turn::Same;
         }
-        let restarted = self.current.as_ref().is_some_and(|c| c.epoch != keys.epoch);
+        let restarted = self.epoch.replace(keys.epoch).is_some_and(|e| e != keys.epoch);
         self.previous = self.current.replace(keys);
         Turn::Promoted { restarted }
     }
@@ -303,5 +307,25 @@ mod tests {
         let later = Instant::ZERO + SUSPECT;
         assert!(!line.wants_renewal(later, &limits));
         assert!(line.deadline(&limits) > later);
+    }
+
+    fn keys(epoch: u64) -> Keys {
+        let session = Session::new(&Default::default(), true, Instant::ZERO).unwrap();
+        let (peer_line, epoch) = (LineId([0; 16]), BootEpoch(epoch));
+        let (generation, made, by_lower) = (0, Instant::ZERO, true);
+        Keys { session, generation, peer_line, epoch, made, by_lower, highest: None }
+    }
+
+    #[test]
+    fn s18_a_peer_that_restarted_is_known_even_after_all_keys_have_died() {
+        let limits = Limits::default();
+        let mut line = Line::new(Instant::ZERO, Path::Mesh);
+        assert_eq!(line.opened(keys(1)), Turn::Promoted { restarted: false });
+        line.next = Some(Next { keys: keys(2), open: (BootEpoch(2), 1), answer: Bytes::new() });
+        line.expire(Instant::ZERO + limits.keys_dead_after, &limits);
+        assert!(!line.is_up());
+        assert_eq!(line.opened(keys(1)), Turn::Promoted { restarted: false });
+        line.expire(Instant::ZERO + limits.keys_dead_after, &limits);
+        assert_eq!(line.opened(keys(2)), Turn::Promoted { restarted: true });
     }
 }
