@@ -273,6 +273,17 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_torn_by_the_end_of_its_link_is_counted_as_dropped() {
+        let mut out = Outgoing::new(&Limits::default());
+        out.push(data(3), run(&[frame(1, 50), frame(2, 50), frame(3, 50)]), |_, _| panic!());
+        out.consume(54 + 10);
+        let balance = |o: &Outgoing| (o.counters().queued, o.counters().frames, o.frames_held());
+        assert_eq!(balance(&out), (3, 1, 2));
+        out.abandon(|_, _| {});
+        assert_eq!((balance(&out), out.counters().drops.total()), ((3, 1, 0), 2));
+    }
+
+    #[test]
     fn a_link_that_is_gone_names_every_frame_it_takes_along() {
         let mut out = Outgoing::new(&Limits::default());
         out.push(data(3), run(&[frame(1, 50), frame(2, 50)]), |_, _| panic!());
