@@ -86,6 +86,9 @@ pub(crate) struct Watch {
     pub(crate) seen: Seen,
     /// Letters that found a mailbox full.
     pub(crate) mail_lost: u64,
+    /// Runs of nodes begun, and whether one of them was not the first of its node.
+    runs: usize,
+    restarted: bool,
 }
 
 impl Watch {
@@ -109,6 +112,8 @@ impl Watch {
             packages: Packages::new(addresses, ttl, settled, chance),
             seen: Seen::new(chance),
             mail_lost: 0,
+            runs: 0,
+            restarted: false,
         }
     }
 
@@ -127,9 +132,10 @@ impl Watch {
     /// A run of a node begins.
     pub(crate) fn started(&mut self, node: usize) {
         self.stopped(node);
-        // Between starts of a peer nobody can tell which of its opens is older (PROTOCOL §4.2):
-        // one of the run before may be answered again, with keys that nobody will use.
-        self.nodes.iter_mut().for_each(|n| n.answered.clear());
+        // Between runs of a peer nobody can tell which of its opens is older (PROTOCOL §4.2): one
+        // of another run may be answered again, with keys that nobody will use.
+        self.runs += 1;
+        self.restarted |= self.runs > self.nodes.len();
     }
 
     /// A run of a node is over, and nothing of it is remembered.
@@ -184,6 +190,7 @@ impl Watch {
         let watched = &mut self.nodes[node];
         let packets = watched.accepted.took(&names.packets, after.0 - before.0);
         let opens = watched.answered.took(&names.opens, after.1 - before.1);
+        let opens = opens.filter(|_| !self.restarted);
         if let Some(text) = packets.or(opens) {
             self.blame("accepted-once", world, node, text);
         }
