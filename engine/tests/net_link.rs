@@ -288,6 +288,34 @@ fn the_kernel_holds_little_when_told_so() {
 }
 
 #[test]
+fn b3_the_kernel_keeps_exactly_to_the_unsent_limit_when_asked() {
+    let piece = stretch(0, 4096);
+    for (mut a, _b) in [plain_link(&TcpOptions::default()), link(&TcpOptions::default())] {
+        tcp::set_unsent_limit(a.socket(), 4096).unwrap();
+        a.set_exact(true);
+        while a.write(&[IoSlice::new(&piece)]).is_ok() {}
+        // Less than the limit when the last piece was taken, that piece, and TLS's few bytes.
+        let unsent = tcp::unsent_bytes(a.socket()).unwrap();
+        assert!((1..=2 * 4096 + 64).contains(&unsent), "{unsent} bytes");
+    }
+}
+
+#[test]
+fn b3_what_the_kernel_holds_can_be_bounded_and_given_back() {
+    let held = |bound| {
+        let (a, b) = plain_link(&narrow());
+        tcp::bound_held(a.socket(), bound).unwrap();
+        let taken = fill(&a);
+        drop(b);
+        taken
+    };
+    let (some, all) = (held(Some(32 << 10)), held(None));
+    assert!(some < all, "{some} bytes of {all}");
+    let (a, _b) = plain_link(&TcpOptions::default());
+    assert!(tcp::least_round_trip(a.socket()).unwrap() < Duration::from_secs(1));
+}
+
+#[test]
 fn a_cut_stream_is_told_from_an_ended_one() {
     for cut in [false, true] {
         let (a, mut b) = link(&TcpOptions::default());

@@ -17,8 +17,8 @@
 use std::io::{self, BufRead, ErrorKind};
 use std::sync::Arc;
 
+use super::tcp::Outlet;
 use bytes::{Buf, BytesMut};
-use mio::net::TcpStream;
 use parking_lot::{Mutex, MutexGuard};
 use rustls::Connection;
 
@@ -134,9 +134,9 @@ impl Incoming {
 }
 
 /// Sends the ciphertext that waits. True when none waits any more.
-pub(super) fn flush(tls: &mut Connection, socket: &TcpStream) -> io::Result<bool> {
+pub(super) fn flush(tls: &mut Connection, mut outlet: Outlet<'_>) -> io::Result<bool> {
     while tls.wants_write() {
-        match tls.write_tls(&mut &*socket) {
+        match tls.write_tls(&mut outlet) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),

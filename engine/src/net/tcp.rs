@@ -14,7 +14,7 @@
 //! - congestion control by name: links are long-lived and shared by many flows; the system's
 //!   default may be wrong for them, and an unknown name must not stop a node.
 
-use std::io;
+use std::io::{self, IoSlice, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -29,6 +29,13 @@ use super::sys;
 
 /// Connections the kernel finishes on its own before somebody accepts them.
 const BACKLOG: i32 = 1024;
+
+/// Where `tcpi_min_rtt` (microseconds) stands in `struct tcp_info`, counted in 32-bit words.
+const INFO_LEAST_ROUND_TRIP: usize = 37;
+/// The flag of `SO_BUF_LOCK` for the send buffer.
+const SEND_LOCKED: libc::c_int = 1;
+/// Most that [`bound_held`] can bound: twice the usual `net.core.wmem_max`, as the kernel doubles.
+pub const HELD_MAX: usize = 416 << 10;
 
 /// How a link's connection behaves. The values come from the configuration; zero durations turn an
 /// option off.
@@ -109,12 +116,77 @@ pub fn set_unsent_limit(stream: &TcpStream, bytes: u32) -> io::Result<()> {
     SockRef::from(stream).set_tcp_notsent_lowat(bytes)
 }
 
+/// Where a link's bytes go: its socket, and whether each write ends a segment (`MSG_EOR`), so that
+/// the next one is held to the unsent limit instead of being added to what waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Outlet<'a> {
+    socket: &'a TcpStream,
+    exact: bool,
+}
+
+impl<'a> Outlet<'a> {
+    /// Writes to this socket.
+    pub const fn new(socket: &'a TcpStream, exact: bool) -> Self {
+        Outlet { socket, exact }
+    }
+}
+
+impl Write for Outlet<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(buf)])
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if !self.exact {
+            return (&*self.socket).write_vectored(bufs);
+        }
+        let flags = libc::MSG_EOR | libc::MSG_NOSIGNAL;
+        SockRef::from(self.socket).send_vectored_with_flags(bufs, flags)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Bytes accepted by the kernel that it has not sent for the first time (`SIOCOUTQNSD`).
 ///
 /// # Errors
 /// The system's.
 pub fn unsent_bytes(stream: &TcpStream) -> io::Result<usize> {
     sys::unsent_bytes(stream.as_fd())
+}
+
+/// The least round trip this connection has seen lately, as the kernel measures it.
+///
+/// # Errors
+/// The system's; `Unsupported` from kernels that do not tell.
+pub fn least_round_trip(stream: &TcpStream) -> io::Result<Duration> {
+    let mut info = [0; INFO_LEAST_ROUND_TRIP + 1];
+    let filled = sys::get_option(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    let micros = info.last().filter(|_| filled == info.len());
+    micros.map(|us| Duration::from_micros(u64::from(*us))).ok_or(io::ErrorKind::Unsupported.into())
+}
+
+/// Bounds what the kernel holds of this connection, sent but unacknowledged or not sent yet, to
+/// about so many bytes. `None` leaves it to the kernel again, which grows it with the path.
+///
+/// Queues on the way, in our own network card or in a router that buffers too much, are made of
+/// what is unacknowledged; what is not there can be overtaken here.
+///
+/// # Errors
+/// The system's; kernels before 5.14 cannot be given the choice back and are left alone.
+pub fn bound_held(stream: &TcpStream, bytes: Option<usize>) -> io::Result<()> {
+    let lock = |on| sys::set_option(stream.as_fd(), libc::SOL_SOCKET, libc::SO_BUF_LOCK, on);
+    lock(SEND_LOCKED)?;
+    match bytes {
+        // The kernel doubles what it is told, for its own records of each segment.
+        Some(bytes) => SockRef::from(stream).set_send_buffer_size(bytes / 2),
+        None => {
+            SockRef::from(stream).set_send_buffer_size(HELD_MAX / 2)?;
+            lock(0)
+        }
+    }
 }
 
 /// The congestion control in use.

@@ -11,7 +11,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use mio::{Interest, Registry, Token};
@@ -21,7 +20,8 @@ use trunkline_proto::shard::{Input, Shard};
 use trunkline_proto::stage::outgoing::Outgoing;
 use trunkline_proto::wire::link::Cost;
 
-use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
+use super::late::Late;
+use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport};
 
 /// Bytes read from a link at a time.
 const READ: usize = 128 << 10;
@@ -29,10 +29,6 @@ const READ: usize = 128 << 10;
 const READS: usize = 4;
 /// Most pieces of memory in one write.
 pub const PIECES: usize = 64;
-/// Least and most bytes the kernel may hold unsent for one link.
-const UNSENT: (u32, u32) = (4 << 10, 1 << 20);
-/// What it may hold before anything was measured.
-const UNSENT_FIRST: u32 = 32 << 10;
 
 /// One link's reading half.
 struct Reader {
@@ -58,10 +54,7 @@ struct WriteHalf {
     transport: Transport,
     token: Token,
     blocked: bool,
-    limit: u32,
-    /// Bytes taken since, for judging how fast the link drains.
-    taken: u64,
-    since: Instant,
+    late: Late,
 }
 
 /// A connection that is gone.
@@ -334,15 +327,13 @@ impl Writers {
     /// Takes the writing half of a link.
     pub fn adopt(
         &mut self,
-        now: Instant,
         registry: &Registry,
         (link, token): (LinkId, Token),
         mut transport: Transport,
     ) -> io::Result<()> {
         registry.register(&mut transport, token, Interest::WRITABLE)?;
-        let limit = UNSENT_FIRST;
-        let _ = tcp::set_unsent_limit(transport.socket(), limit);
-        let half = WriteHalf { transport, token, blocked: false, limit, taken: 0, since: now };
+        let late = Late::new(&transport);
+        let half = WriteHalf { transport, token, blocked: false, late };
         self.links.insert(link, half);
         self.by_token.insert(token, link);
         self.busy.push(link);
@@ -405,21 +396,22 @@ impl WriteHalf {
         let mut turn = 1usize << 20;
         loop {
             if outgoing.is_empty() {
+                self.late.drained();
                 return self.flush();
             }
             let mut slices = [IoSlice::new(&[]); PIECES];
             let room = slices.get_mut(..pieces).unwrap_or_default();
-            let used = outgoing.gather(self.limit as usize, room);
+            let used = outgoing.gather(self.late.budget(), room);
             let slices = slices.get(..used).unwrap_or_default();
             match self.transport.write(slices) {
                 Ok(taken) => {
                     outgoing.consume(taken);
-                    self.taken += taken as u64;
+                    self.late.took(taken);
                     turn = turn.saturating_sub(taken);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.blocked = true;
-                    self.judge(now);
+                    self.late.blocked(now, &mut self.transport);
                     return Ok(true);
                 }
                 Err(error) => return Err(error),
@@ -435,23 +427,5 @@ impl WriteHalf {
             self.blocked = true;
         }
         Ok(true)
-    }
-
-    /// Late choice needs the kernel to hold little, a fast link needs it to hold enough: about
-    /// half a millisecond of what the link drains, as measured while it is the bottleneck.
-    fn judge(&mut self, now: Instant) {
-        let elapsed = now.since(self.since);
-        if elapsed < Duration::from_millis(20) {
-            return;
-        }
-        let per_ms =
-            self.taken * 1_000 / u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).max(1);
-        let wanted = u32::try_from(per_ms / 2).unwrap_or(u32::MAX).clamp(UNSENT.0, UNSENT.1);
-        self.taken = 0;
-        self.since = now;
-        if wanted > self.limit / 2 * 3 || wanted < self.limit / 3 * 2 {
-            self.limit = wanted;
-            let _ = tcp::set_unsent_limit(self.transport.socket(), self.limit);
-        }
     }
 }

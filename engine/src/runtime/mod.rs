@@ -7,6 +7,7 @@
 
 pub mod clock;
 mod doze;
+mod late;
 pub mod links;
 pub mod mailbox;
 mod nap;

@@ -381,7 +381,7 @@ impl Worker {
                 Letter::Post(role, post) => {
                     self.shard.handle(now, Clock::wall(), Input::Post(role, post));
                 }
-                Letter::Adopt(link, transport) => self.adopt(now, link, transport),
+                Letter::Adopt(link, transport) => self.adopt(link, transport),
                 Letter::Abandon(link) => self.abandon(link),
                 Letter::Command(command) => self.obey(now, command),
             }
@@ -539,7 +539,7 @@ impl Worker {
             Ok(Some(transport)) => {
                 let writer = self.plan.seat(self.plan.writer_of(link));
                 if writer == self.seat {
-                    self.adopt(now, link, transport);
+                    self.adopt(link, transport);
                 } else {
                     self.send(writer, Lane::Urgent, Letter::Adopt(link, transport));
                 }
@@ -548,9 +548,9 @@ impl Worker {
         }
     }
 
-    fn adopt(&mut self, now: Instant, link: LinkId, transport: Transport) {
+    fn adopt(&mut self, link: LinkId, transport: Transport) {
         let token = Token(self.sources.insert(Source::Writer));
-        let adopted = self.writers.adopt(now, self.poll.registry(), (link, token), transport);
+        let adopted = self.writers.adopt(self.poll.registry(), (link, token), transport);
         if let Err(error) = adopted {
             tracing::warn!(%error, "a link cannot be written to");
             self.sources.remove(token.0);

@@ -1,0 +1,165 @@
+//! Late choice past the socket: how much of a link's backlog the kernel may hold.
+//!
+//! What the kernel holds can no longer be overtaken, so on a link that is the bottleneck it should
+//! hold just enough to keep it busy. How much that is follows from how fast the link drains while
+//! frames wait for it, which is measured here, and from its round trip:
+//!
+//! - *unsent*: half a millisecond of what it drains, kept exactly ([`Transport::set_exact`]);
+//! - *held*, unsent or unacknowledged: two round trips of it, which is what congestion control
+//!   needs to find out whether there is more, and half a millisecond for wake-ups. The queues of
+//!   network cards and of routers that buffer too much are made of this.
+//!
+//! Fast links are left alone: there the numbers are larger than what the kernel keeps anyhow. The
+//! bound never chokes a link that could go faster: what drains in two round trips is twice what it
+//! did in the one before, so bound and rate double together until the link is the limit again.
+
+use std::time::Duration;
+
+use trunkline_proto::base::Instant;
+
+use crate::net::{Transport, tcp};
+
+/// Least and most bytes the kernel may hold unsent for one link.
+const UNSENT: (u64, u64) = (4 << 10, 1 << 20);
+/// What it may hold unsent before anything was measured.
+const UNSENT_FIRST: u32 = 32 << 10;
+/// Below this limit it is worth holding the kernel to it exactly.
+const EXACT: u32 = 128 << 10;
+/// Least bytes the kernel may hold, so that the largest frame fits.
+const HELD_LEAST: u64 = 16 << 10;
+/// The shortest time that is measured.
+const SPAN: Duration = Duration::from_millis(20);
+
+/// What the kernel may hold of one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bounds {
+    /// Bytes not sent yet.
+    unsent: u32,
+    /// Bytes not acknowledged yet, unsent ones included; `None` leaves it to the kernel.
+    held: Option<usize>,
+}
+
+impl Bounds {
+    /// For a link that drains so many bytes a millisecond and takes so long for a round trip.
+    fn of(bytes_per_ms: u64, round_trip: Duration) -> Self {
+        let unsent = (bytes_per_ms / 2).clamp(UNSENT.0, UNSENT.1);
+        let us = 2 * u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX / 4) + 500;
+        let held = (bytes_per_ms.saturating_mul(us) / 1_000).max(HELD_LEAST);
+        let held = usize::try_from(held).ok().filter(|h| *h <= tcp::HELD_MAX);
+        Self { unsent: u32::try_from(unsent).unwrap_or(u32::MAX), held }
+    }
+
+    /// Whether the difference is worth telling the kernel.
+    fn differs(&self, from: &Self) -> bool {
+        let far = |a: u64, b: u64| a > b / 2 * 3 || a < b / 3 * 2;
+        let held = match (self.held, from.held) {
+            (Some(a), Some(b)) => far(a as u64, b as u64),
+            (a, b) => a != b,
+        };
+        held || far(self.unsent.into(), from.unsent.into())
+    }
+}
+
+/// What is known of how fast one link drains, and what the kernel was told.
+#[derive(Debug)]
+pub(super) struct Late {
+    bounds: Bounds,
+    /// Since when the link has been the bottleneck, and what it has taken from then on.
+    backlog: Option<(Instant, u64)>,
+}
+
+impl Late {
+    /// Bounds for a connection nothing is known of.
+    pub(super) fn new(transport: &Transport) -> Self {
+        let _ = tcp::set_unsent_limit(transport.socket(), UNSENT_FIRST);
+        Self { bounds: Bounds { unsent: UNSENT_FIRST, held: None }, backlog: None }
+    }
+
+    /// Most bytes worth offering in one write.
+    pub(super) const fn budget(&self) -> usize {
+        self.bounds.unsent as usize
+    }
+
+    /// The link has taken so many bytes.
+    pub(super) const fn took(&mut self, bytes: usize) {
+        if let Some((_, taken)) = &mut self.backlog {
+            *taken += bytes as u64;
+        }
+    }
+
+    /// Nothing waits for the link any more: it is not the bottleneck, and says nothing of its rate.
+    pub(super) const fn drained(&mut self) {
+        self.backlog = None;
+    }
+
+    /// The link takes no more for now. Measures, and tells the kernel when that has changed much.
+    pub(super) fn blocked(&mut self, now: Instant, transport: &mut Transport) {
+        let Some((since, taken)) = self.backlog else {
+            self.backlog = Some((now, 0));
+            return;
+        };
+        let elapsed = now.since(since);
+        if elapsed < SPAN {
+            return;
+        }
+        let socket = transport.socket();
+        let round_trip = tcp::least_round_trip(socket).unwrap_or_default();
+        if elapsed < round_trip {
+            return;
+        }
+        let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.backlog = Some((now, 0));
+        let bounds = Bounds::of(taken.saturating_mul(1_000) / us, round_trip);
+        if bounds.differs(&self.bounds) {
+            let _ = tcp::set_unsent_limit(socket, bounds.unsent);
+            let _ = tcp::bound_held(socket, bounds.held);
+            transport.set_exact(bounds.unsent < EXACT);
+            self.bounds = bounds;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MBIT_PER_MS: u64 = 125;
+
+    fn held(mbit: u64, round_trip_ms: u64) -> Option<usize> {
+        Bounds::of(mbit * MBIT_PER_MS, Duration::from_millis(round_trip_ms)).held
+    }
+
+    #[test]
+    fn b3_a_narrow_link_holds_little_however_slow() {
+        assert_eq!(held(1, 0), Some(16 << 10));
+        assert_eq!(held(1_000, 0), Some(62_500));
+        assert_eq!(Bounds::of(0, Duration::ZERO).unsent, 4 << 10);
+    }
+
+    #[test]
+    fn b3_wide_or_long_links_are_left_to_the_kernel() {
+        assert_eq!(held(10_000, 0), None);
+        assert_eq!(held(1_000, 50), None);
+        assert_eq!(Bounds::of(u64::MAX, Duration::MAX), Bounds { unsent: 1 << 20, held: None });
+    }
+
+    #[test]
+    fn b3_a_bound_grows_with_the_rate_it_allows() {
+        let (round_trip, mut rate) = (Duration::from_millis(10), 1_600);
+        while let Some(held) = Bounds::of(rate, round_trip).held {
+            let allowed = held as u64 / 10;
+            assert!(allowed >= 2 * rate, "{allowed} bytes/ms after {rate}");
+            rate = allowed;
+        }
+    }
+
+    #[test]
+    fn b3_the_kernel_is_told_of_large_changes_only() {
+        let told = Bounds { unsent: 30_000, held: Some(60_000) };
+        let with = |unsent, held| Bounds { unsent, held };
+        assert!(!with(31_000, Some(55_000)).differs(&told));
+        assert!(with(60_000, Some(60_000)).differs(&told));
+        assert!(with(30_000, Some(30_000)).differs(&told));
+        assert!(with(30_000, None).differs(&told));
+    }
+}
