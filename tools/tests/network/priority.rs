@@ -1,6 +1,6 @@
 //! Urgent messages keep their pace while a bulk flow saturates narrow links (B3, N18).
 //!
-//! How fast they are is for `perf/urgent` to measure on a quiet machine; here the order of
+//! How fast they are is for `perf/urgent.sh` to measure on a quiet machine; here the order of
 //! magnitude is at stake: without priorities an urgent message would wait for everything that is
 //! queued before it, hundreds of milliseconds at these rates.
 
