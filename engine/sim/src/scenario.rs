@@ -352,7 +352,7 @@ fn limits(chance: &mut Chance, mood: Mood) -> Limits {
         limits.keys_dead_after = limits.rekey_after * 3 / 2;
     }
     if chance.percent(20) {
-        limits.line_idle = secs(20);
+        limits.line_idle = limits.keys_dead_after.max(secs(20));
     }
     if chance.percent(20) {
         limits.opens_before_cookie = 1;

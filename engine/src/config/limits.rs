@@ -111,6 +111,11 @@ fn contradictions(l: &Limits) -> Vec<String> {
         l.rekey_after < l.keys_dead_after,
         "keys_dead_after must be longer than rekey_after, or lines die before they are renewed",
     );
+    need(
+        l.line_idle >= l.keys_dead_after,
+        "line_idle must not be shorter than keys_dead_after, or a line is forgotten while its \
+         peer may still send under its keys",
+    );
     need(l.control_frame <= l.frame, "control_frame exceeds frame");
     need(
         l.announcement <= l.control_frame,

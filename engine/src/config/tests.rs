@@ -86,6 +86,8 @@ fn every_limit_can_be_set_and_has_bounds() {
 fn limits_that_cannot_hold_together_are_refused() {
     let problem = complaints("[limits]\nrekey_after = \"10min\"\n");
     assert!(problem.contains("keys_dead_after must be longer than rekey_after"), "{problem}");
+    let problem = complaints("[limits]\nline_idle = \"1min\"\n");
+    assert!(problem.contains("line_idle must not be shorter than keys_dead_after"), "{problem}");
     let problem = complaints("[limits]\nassembling = \"1KiB\"\n");
     assert!(problem.contains("not even one message"), "{problem}");
 }

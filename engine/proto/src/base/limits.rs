@@ -30,7 +30,8 @@ pub struct Limits {
     pub rekey_after_packets: u64,
     /// and dead at this age.
     pub keys_dead_after: Duration,
-    /// A line without any packet from its peer for this long is closed.
+    /// A line without any packet from its peer for this long is closed. Not shorter than
+    /// `keys_dead_after`, or it is forgotten while the peer may still send under its keys.
     pub line_idle: Duration,
     /// TLS handshake of a link, whole.
     pub tls_handshake: Duration,
