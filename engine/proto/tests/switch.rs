@@ -46,6 +46,7 @@ struct End {
     hashname: Hashname,
     up: Vec<(LineRef, Hashname)>,
     down: Vec<Code>,
+    rests: Vec<Hashname>,
     inside: Vec<Vec<u8>>,
     answers: Vec<(Token, Answer)>,
 }
@@ -67,6 +68,7 @@ fn end(index: usize, epoch: u64, limits: Limits) -> End {
         hashname,
         up: Vec::new(),
         down: Vec::new(),
+        rests: Vec::new(),
         inside: Vec::new(),
         answers: Vec::new(),
     }
@@ -95,6 +97,7 @@ impl End {
                 }
                 Effect::LineUp { line, peer, .. } => self.up.push((line, peer)),
                 Effect::LineDown { code, .. } => self.down.push(code),
+                Effect::LineRests { peer } => self.rests.push(peer),
                 Effect::Stream { packet, .. } => self.inside.push(packet.to_vec()),
                 Effect::Answered(token, answer) => self.answers.push((token, answer)),
                 _ => {}
@@ -406,4 +409,87 @@ fn s19_unknown_lines_and_garbage_are_counted_and_not_answered() {
     a.switch.want(now, b.hashname);
     carry(now, &mut [&mut a, &mut b], |_| true);
     assert_eq!(a.up.len(), 1);
+}
+
+/// The renewals of both, and how many opens both have sent.
+fn upkeep(a: &End, b: &End) -> (u64, u64) {
+    let (a, b) = (a.switch.counters(), b.switch.counters());
+    (a.renewals + b.renewals, a.opens_sent + b.opens_sent)
+}
+
+#[test]
+fn s15_a_line_nobody_uses_ends_with_its_keys_and_one_in_use_does_not() {
+    for wanted in [false, true] {
+        let (mut a, mut b, now) = pair();
+        a.switch.want(now, b.hashname);
+        carry(now, &mut [&mut a, &mut b], |_| true);
+        a.say(now, b"a packet");
+        carry(now, &mut [&mut a, &mut b], |_| true);
+        if !wanted {
+            a.switch.unwant(&b.hashname);
+        }
+        // 500 s: past the first renewal, which the packet has earned, and the death of the second
+        // keys.
+        pass(now, 5_000, &mut [&mut a, &mut b], |_| true);
+        let state = if wanted { State::Connected } else { State::Resolved };
+        assert_eq!(a.switch.state(&b.hashname), state);
+        assert_eq!(b.switch.state(&a.hashname), state);
+        let told = if wanted { vec![] } else { vec![b.hashname] };
+        assert_eq!(a.rests, told, "streams are told, once");
+        assert_eq!(b.rests.is_empty(), wanted);
+        assert!(a.down.is_empty() && b.down.is_empty(), "nothing was on the line");
+        assert!(wanted || upkeep(&a, &b).0 <= 2);
+    }
+}
+
+#[test]
+fn s19_one_way_messages_do_not_make_the_line_suspicious() {
+    let (mut a, mut b, mut now) = pair();
+    for n in 0..30 {
+        let payload = b"nobody answers this"[..].into();
+        let priority = Priority::DEFAULT;
+        let question = Question::Message { priority, reply: false, sealed: true, payload };
+        a.switch.ask(now, Ask { token: Token(n), peer: b.hashname, question });
+        now = pass(now, 20, &mut [&mut a, &mut b], |_| true);
+    }
+    let arrived = b.switch.counters().unsealed;
+    assert!(arrived >= 30, "{arrived}");
+    assert_eq!(upkeep(&a, &b), (0, 1), "one open, and nothing but messages from then on");
+    // A peer that really is gone is noticed still.
+    a.say(now, b"are you there?");
+    pass(now, 40, &mut [&mut a], |_| false);
+    assert!(upkeep(&a, &b).1 > 1);
+}
+
+#[test]
+fn s19_a_ping_answered_leaves_the_line_at_rest() {
+    let (mut a, mut b, now) = pair();
+    let question = Question::Ping { priority: Priority::DEFAULT, length: 9, patience: 1_000 * MS };
+    a.switch.ask(now, Ask { token: Token(7), peer: b.hashname, question });
+    let now = pass(now, 1, &mut [&mut a, &mut b], |_| true);
+    assert!(matches!(a.answers[..], [(Token(7), Answer::Pong(_))]));
+    let mut flown = 0;
+    pass(now, 300, &mut [&mut a, &mut b], |_| {
+        flown += 1;
+        true
+    });
+    assert_eq!(flown, 0, "half a minute of silence");
+}
+
+#[test]
+fn s22_an_open_replayed_from_elsewhere_does_not_draw_the_answers_there() {
+    let (mut a, mut b, now) = pair();
+    b.switch.found(now, a.hashname, &[], true);
+    a.switch.want(now, b.hashname);
+    let open = a.drain().into_iter().find(|d| d.to == b.address).unwrap();
+    // Somebody on the way is quicker than the open itself.
+    let elsewhere: SocketAddr = ([203, 0, 113, 9], 666).into();
+    b.hear(now, &Flying { from: elsewhere, ..open.clone() });
+    b.hear(now, &open);
+    let strayed = |seen: &[Flying]| seen.iter().filter(|d| d.to == elsewhere).count();
+    let seen = carry(now, &mut [&mut a, &mut b], |_| true);
+    assert_eq!(strayed(&seen), 1, "the answer to whoever sent it, and nothing else");
+    b.say(now, b"for a alone");
+    let seen = carry(now, &mut [&mut a, &mut b], |_| true);
+    assert_eq!((strayed(&seen), a.inside.len()), (0, 1));
 }

@@ -397,7 +397,7 @@ impl Shard {
         priority: Priority,
     ) -> Result<StreamKey, OpenError> {
         let streams = self.streams.as_mut().ok_or(OpenError::TooMany)?;
-        let key = streams.open(peer, open, priority, &mut self.posts);
+        let key = streams.open(peer, open, priority);
         self.run(now, wall);
         key
     }

@@ -74,6 +74,7 @@ impl Lines {
             Post::Package(frame) => switch.package(now, wall, frame),
             Post::Seal { line, priority, frame } => switch.seal(now, line, priority, frame),
             Post::Want(peer) => switch.want(now, peer),
+            Post::Unwant(peer) => switch.unwant(&peer),
             Post::Ask(ask) => switch.ask(now, ask),
             Post::Learned(record) => switch.learned(now, record),
             Post::Reachable(peer, yes) => switch.reachable(now, peer, yes),
@@ -102,6 +103,7 @@ impl Lines {
                 Effect::LinePath { line, max_packet } => {
                     out.push(streams, Post::LinePath { line, max_packet });
                 }
+                Effect::LineRests { peer } => out.push(streams, Post::LineRests { peer }),
                 Effect::LineDown { peer, code } => out.push(streams, Post::LineDown { peer, code }),
                 Effect::Stream { line, packet } => out.push(streams, Post::Stream { line, packet }),
                 Effect::Answered(token, answer) => events(LineEvent::Answered(token, answer)),

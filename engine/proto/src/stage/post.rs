@@ -41,6 +41,8 @@ pub enum Post {
     },
     /// To a partition: a line to this hashname is wanted.
     Want(Hashname),
+    /// To a partition: streams have no use for a line to this hashname any more.
+    Unwant(Hashname),
     /// To a partition: the application asks for something.
     Ask(Ask),
     /// To a partition: a verified record came by.
@@ -68,6 +70,11 @@ pub enum Post {
         line: LineRef,
         /// Most bytes of a packet inside it, from now on.
         max_packet: usize,
+    },
+    /// To streams: the line has no keys to send with until it is wanted again.
+    LineRests {
+        /// To whom.
+        peer: Hashname,
     },
     /// To streams: the line is gone, or could not be opened.
     LineDown {
@@ -192,6 +199,7 @@ impl Post {
             | Self::Stream { .. }
             | Self::LineUp { .. }
             | Self::LinePath { .. }
+            | Self::LineRests { .. }
             | Self::LineDown { .. } => false,
             Self::Seal { priority, .. } | Self::Enqueue { lane: Lane::Data(priority), .. } => {
                 priority.level() > Priority::DEFAULT.level()

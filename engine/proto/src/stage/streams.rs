@@ -36,6 +36,8 @@ struct Peer {
     max_packet: usize,
     streams: Streams,
     dirty: bool,
+    /// The partition was last told that a line is wanted.
+    wanting: bool,
 }
 
 /// One stream worker.
@@ -52,6 +54,9 @@ pub struct StreamStage {
     timers: Timers,
     pool: FramePool,
     drops: Drops,
+    /// Streams with new peers are numbered from here. A peer forgotten here may have kept its side
+    /// of the line, and with it the numbers that were used.
+    numbers: u64,
 }
 
 /// What status says of the streams with one peer.
@@ -81,6 +86,7 @@ impl StreamStage {
             timers: Timers::default(),
             pool: FramePool::new(1 << 20, 16),
             drops: Drops::default(),
+            numbers: 0,
         }
     }
 
@@ -96,6 +102,8 @@ impl StreamStage {
                 let index = self.enter(peer);
                 let Some(p) = self.peer(index) else { return };
                 let old = p.line.replace(line);
+                // It may have been wanted by streams that are gone; settling says so.
+                p.wanting = true;
                 p.max_packet = max_packet;
                 p.streams.set_max_packet(max_packet);
                 if let Some(old) = old {
@@ -112,10 +120,19 @@ impl StreamStage {
                 p.streams.path_changed(now);
                 self.touch(index);
             }
+            Post::LineRests { peer } => {
+                let Some(&index) = self.by_name.get(&peer) else { return };
+                let Some(p) = self.peer(index) else { return };
+                if let Some(line) = p.line.take() {
+                    self.by_line.remove(&line);
+                }
+                self.forget_idle(index);
+            }
             Post::LineDown { peer, code } => {
                 let Some(&index) = self.by_name.get(&peer) else { return };
                 let Some(p) = self.peer(index) else { return };
                 p.streams.fail_all(line_code(code));
+                p.wanting = false;
                 if let Some(line) = p.line.take() {
                     self.by_line.remove(&line);
                 }
@@ -137,7 +154,8 @@ impl StreamStage {
         }
     }
 
-    /// Opens a stream to a peer, wanting a line to it if there is none.
+    /// Opens a stream to a peer; [`Self::settle`] is to follow, and asks for a line if there is
+    /// none.
     ///
     /// # Errors
     /// [`OpenError`], when there are too many.
@@ -146,15 +164,10 @@ impl StreamStage {
         peer: Hashname,
         open: Open,
         priority: Priority,
-        out: &mut Posts,
     ) -> Result<StreamKey, OpenError> {
         let index = self.enter(peer);
         let p = self.peer(index).ok_or(OpenError::TooMany)?;
         let id = p.streams.open(open, priority)?;
-        if p.line.is_none() {
-            let partition = self.plan.partition_of(&peer.address());
-            out.push(Role::Partition(partition), Post::Want(peer));
-        }
         self.touch(index);
         Ok(StreamKey { peer: index, id })
     }
@@ -220,6 +233,7 @@ impl StreamStage {
                 more.push(index);
             }
             self.drain_events(index, events);
+            self.tell_need(index, out);
             let deadline = self.peer(index).and_then(|p| p.line.and(p.streams.deadline()));
             self.timers.set(index, deadline);
             self.forget_idle(index);
@@ -227,6 +241,18 @@ impl StreamStage {
         let again = !more.is_empty();
         more.into_iter().for_each(|index| self.touch(index));
         again
+    }
+
+    /// Tells the partition whether a line is needed, when that has changed.
+    fn tell_need(&mut self, index: u32, out: &mut Posts) {
+        let Some(p) = self.peer(index) else { return };
+        let needs = !p.streams.is_idle();
+        if core::mem::replace(&mut p.wanting, needs) == needs {
+            return;
+        }
+        let peer = p.hashname;
+        let post = if needs { Post::Want(peer) } else { Post::Unwant(peer) };
+        out.push(Role::Partition(self.plan.partition_of(&peer.address())), post);
     }
 
     fn transmit(&mut self, now: Instant, index: u32, out: &mut Posts) -> bool {
@@ -300,8 +326,9 @@ impl StreamStage {
         // The lower hashname numbers its streams evenly; both ends see the same order.
         let side = if self.us < hashname { Side::Even } else { Side::Odd };
         let max_packet = crate::switch::line::MAX_DATAGRAM / 2;
-        let streams = Streams::new(self.limits.clone(), side, max_packet);
-        let peer = Peer { hashname, line: None, max_packet, streams, dirty: false };
+        let mut streams = Streams::new(self.limits.clone(), side, max_packet);
+        streams.number_from(self.numbers);
+        let peer = Peer { hashname, line: None, max_packet, streams, dirty: false, wanting: false };
         let index = self.free.pop().unwrap_or_else(|| {
             self.peers.push(None);
             u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX)
@@ -319,6 +346,7 @@ impl StreamStage {
         let Some(slot) = self.peers.get_mut(index as usize) else { return };
         if let Some(gone) = slot.take_if(|p| idle(p)) {
             self.by_name.remove(&gone.hashname);
+            self.numbers = self.numbers.max(gone.streams.numbered());
             self.timers.set(index, None);
             self.free.push(index);
         }
@@ -343,5 +371,27 @@ const fn stream_of(event: &StreamEvent) -> StreamId {
         | StreamEvent::Writable(id)
         | StreamEvent::Finished(id)
         | StreamEvent::Closed(id) => *id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s23_streams_with_a_peer_that_was_forgotten_get_numbers_it_has_not_seen() {
+        let [us, peer] = [1, 2].map(|n| Hashname::new([n; 32]));
+        let (plan, limits) = (Plan::collapsed(1), StreamLimits::default());
+        let mut stage = StreamStage::new(us, plan, limits, &mut Chance::from_number(1));
+        let (mut posts, mut ids) = (Posts::default(), Vec::new());
+        for _ in 0..3 {
+            let key = stage.open(peer, Open::Generic, Priority::DEFAULT).unwrap();
+            ids.push(key.id.0);
+            stage.settle(Instant::ZERO, &mut posts, &mut |_, _| {});
+            let down = Post::LineDown { peer, code: Code::TimedOut };
+            stage.handle(Instant::ZERO, down, &mut |_, _| {});
+            assert_eq!(stage.report().count(), 0, "forgotten");
+        }
+        assert_eq!(ids, [0, 2, 4]);
     }
 }

@@ -391,10 +391,10 @@ impl Switch {
             self.contacts.get(slot).and_then(Contact::line).is_some_and(|l| l.unanswered.is_none());
         if quiet {
             let write = |b: &mut BytesMut| {
-                Inner::echo(true, 0, 9, b);
+                Inner::echo(true, 0, inner::ECHO, b);
                 Some(())
             };
-            if let Some((frame, ())) = self.pool.frame(9, write) {
+            if let Some((frame, ())) = self.pool.frame(inner::ECHO, write) {
                 self.seal_to(now, slot, Priority::HIGHEST, frame);
             }
         }
@@ -456,14 +456,15 @@ impl Switch {
         let (plain, turn) = line.unseal(generation, head.counter, ad, &mut bytes)?;
         let length = plain.len();
         bytes.truncate(length);
-        let moved = line.heard_under(now, generation, head.counter, path);
+        let promoted = turn != Turn::Same;
+        let moved = line.heard_under(now, (generation, head.counter), path, promoted);
         if half_open && line.next.is_none() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
             line.renewal = line.renewal.take().filter(|_| first);
         }
         self.counters.unsealed += 1;
-        let first = first && turn != Turn::Same;
-        if first || moved || turn != Turn::Same {
+        let first = first && promoted;
+        if first || moved || promoted {
             if let Path::Direct(address) = path {
                 contact.found_at(address);
             }
@@ -482,7 +483,12 @@ impl Switch {
         priority: Priority,
         packet: Bytes,
     ) -> Result<(), DropReason> {
-        match Inner::parse(&packet)? {
+        let inner = Inner::parse(&packet)?;
+        // The ping that proves new keys to the peer is upkeep; others are somebody's.
+        if !matches!(inner, Inner::Ping(0) | Inner::Pong(_)) {
+            self.use_line(now, slot);
+        }
+        match inner {
             Inner::Stream => {
                 let line = self.line_ref(slot).ok_or(DropReason::LineDown)?;
                 self.effects.push_back(Effect::Stream { line, packet });
@@ -496,7 +502,15 @@ impl Switch {
         Ok(())
     }
 
-    fn pong(&mut self, now: Instant, slot: u32, priority: Priority, token: u64, length: usize) {
+    /// Answers a ping.
+    pub(super) fn pong(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        priority: Priority,
+        token: u64,
+        length: usize,
+    ) {
         let write = |b: &mut BytesMut| {
             Inner::echo(false, token, length, b);
             Some(())
@@ -522,8 +536,11 @@ impl Switch {
         part: Part,
         mut packet: Bytes,
     ) -> Result<(), DropReason> {
-        let contact = self.contacts.get(slot).ok_or(DropReason::UnknownLine)?;
+        let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
         let from = contact.hashname.address();
+        if contact.line_mut().is_some_and(|line| line.owes(now)) {
+            self.schedule(slot);
+        }
         let body = packet.split_off(inner::MESSAGE_HEADER);
         self.arrived(now, from, true, priority, part, body)
     }

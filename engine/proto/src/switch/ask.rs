@@ -150,6 +150,11 @@ pub enum Effect {
         /// Most bytes of a packet inside it.
         max_packet: usize,
     },
+    /// The line has no keys to send with until it is wanted again. What it carried goes on then.
+    LineRests {
+        /// To whom.
+        peer: Hashname,
+    },
     /// The line is gone, or could not be opened.
     LineDown {
         /// To whom.

@@ -114,8 +114,10 @@ pub(super) struct Contact {
     pub(super) configured: bool,
     /// The newest open of theirs that was believed: nothing older is.
     pub(super) last_open: Option<(BootEpoch, u64)>,
-    /// Streams wait for a line.
+    /// Streams need a line: one is opened, and kept.
     pub(super) wanted: bool,
+    /// Streams were told of the line, so they must be told of its end.
+    pub(super) told: bool,
     pub(super) questions: Questions,
     /// Wanted and known, but nowhere to be found: until when that may change.
     pub(super) pathless_until: Option<Instant>,
@@ -134,6 +136,7 @@ impl Contact {
             configured: false,
             last_open: None,
             wanted: false,
+            told: false,
             questions: Questions::default(),
             pathless_until: None,
             standing: Standing::Unknown,

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use super::opening::Opening;
 use crate::base::{Address, BootEpoch, DropReason, Frame, Instant, Limits, LineId, Priority};
 use crate::crypto::{KeysState, Session};
+use crate::wire::inner::Inner;
 use crate::wire::{package, sealed};
 
 /// Two sessions made within this time were made at once.
@@ -29,6 +30,9 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 pub(super) const UNCONFIRMED: Duration = Duration::from_secs(25);
 /// Sent this long ago and nothing heard since: something is wrong with the path.
 const SUSPECT: Duration = Duration::from_secs(3);
+/// What expects an answer and got none by itself is answered with an empty packet after this long,
+/// well before the other end grows suspicious.
+const OWED: Duration = Duration::from_secs(1);
 
 /// Where a line's packets go.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -90,8 +94,15 @@ pub(super) struct Line {
     /// the peer, started again, answers.
     epoch: Option<BootEpoch>,
     pub(super) heard: Instant,
-    /// The first time something was sent after the last time something was heard.
+    /// The first time something was sent that expects an answer, after the last time something was
+    /// heard.
     pub(super) unanswered: Option<Instant>,
+    /// Something was received that expects an answer: until when one must have left.
+    owed: Option<Instant>,
+    /// The last time the line carried anything but its own upkeep.
+    used: Instant,
+    /// The current keys are not used for sending any more.
+    retired: bool,
 }
 
 /// A decrypted packet and whether it changed which keys are current.
@@ -115,12 +126,15 @@ impl Line {
             epoch: None,
             heard: now,
             unanswered: None,
+            owed: None,
+            used: now,
+            retired: false,
         }
     }
 
     /// Whether packets can be sent.
     pub(super) const fn is_up(&self) -> bool {
-        self.current.is_some()
+        self.current.is_some() && !self.retired
     }
 
     /// Keys of our own open. Used at once, unless the peer's open of the same moment goes first.
@@ -138,7 +152,8 @@ impl Line {
             return Turn::Same;
         }
         let restarted = self.epoch.replace(keys.epoch).is_some_and(|e| e != keys.epoch);
-        self.previous = self.current.replace(keys);
+        self.previous = self.current.replace(keys).or(self.previous.take());
+        self.retired = false;
         Turn::Promoted { restarted }
     }
 
@@ -176,12 +191,16 @@ impl Line {
     /// A packet was authentic. It moves the line to the path it took only if it is the newest so
     /// far, so that neither a late nor a repeated packet can; and a direct path is given up for
     /// the mesh only once it has gone quiet, or two ends that differ would swap for ever.
+    ///
+    /// The first packet under new keys comes the way the handshake found best, and moves the line
+    /// there whatever it took before: until then an open's claim of where it came from may have
+    /// been all there was.
     pub(super) fn heard_under(
         &mut self,
         now: Instant,
-        generation: u32,
-        counter: u64,
+        (generation, counter): (u32, u64),
         path: Path,
+        first: bool,
     ) -> bool {
         let current = self.current.as_mut().filter(|k| k.generation == generation);
         let newest = current.is_some_and(|keys| {
@@ -191,7 +210,7 @@ impl Line {
         });
         let quiet = self.unanswered.is_some_and(|since| now.since(since) >= SUSPECT);
         let worse = matches!((self.path, path), (Path::Direct(_), Path::Mesh)) && !quiet;
-        let keep = if newest && !worse { path } else { self.path };
+        let keep = if newest && (first || !worse) { path } else { self.path };
         self.heard(now, keep)
     }
 
@@ -204,11 +223,14 @@ impl Line {
         priority: Priority,
         frame: &mut Frame,
     ) -> Result<Path, DropReason> {
-        let keys = self.current.as_mut().ok_or(DropReason::LineDown)?;
+        let keys = self.current.as_mut().filter(|_| !self.retired).ok_or(DropReason::LineDown)?;
         if keys.session.keys_state(now, limits) == KeysState::Dead {
             return Err(DropReason::StaleKeys);
         }
-        self.unanswered.get_or_insert(now);
+        if Inner::expects_answer(frame.as_mut_slice()) {
+            self.unanswered.get_or_insert(now);
+        }
+        self.owed = None;
         let counter = keys.session.next_counter();
         match self.path {
             Path::Direct(_) => {
@@ -237,23 +259,64 @@ impl Line {
         Ok(self.path)
     }
 
-    /// Whether a new handshake should be under way: the keys are old, or nobody answers.
-    pub(super) fn wants_renewal(&self, now: Instant, limits: &Limits) -> bool {
-        let Some(current) = &self.current else { return false };
+    /// The line carried something that was not its own upkeep. Keys that were retired are not:
+    /// the peer still uses them. True if it was so.
+    pub(super) const fn used(&mut self, now: Instant) -> bool {
+        self.used = now;
+        core::mem::replace(&mut self.retired, false)
+    }
+
+    /// A packet came that nothing here may answer. True if that changes when the line is due.
+    pub(super) fn owes(&mut self, now: Instant) -> bool {
+        self.owed.replace(self.owed.unwrap_or(now + OWED)).is_none()
+    }
+
+    /// Whether the peer has waited for an answer long enough.
+    pub(super) fn is_owing(&self, now: Instant) -> bool {
+        self.owed.is_some_and(|by| by <= now)
+    }
+
+    /// Whether keys that grow old are worth new ones. If not they are retired: lines that nobody
+    /// uses would otherwise renew their keys for ever.
+    fn is_needed(&self, current: &Keys, wanted: bool) -> bool {
+        wanted || self.used > current.made
+    }
+
+    /// Stops sending under keys that nobody needed, half-way between old and dead. They go on
+    /// receiving until they are dead, so that whatever the peer still sends under them, before it
+    /// retires them too, arrives. True if it was so now.
+    pub(super) fn retire(&mut self, now: Instant, limits: &Limits, wanted: bool) -> bool {
+        let unneeded = |k: &Keys| !self.is_needed(k, wanted) && now >= k.made + unused(limits);
+        let due = self.renewal.is_none() && self.is_up();
+        self.retired |= due && self.current.as_ref().is_some_and(unneeded);
+        due && self.retired
+    }
+
+    /// Whether a new handshake should be under way: the keys are old and needed, or nobody
+    /// answers.
+    pub(super) fn wants_renewal(&self, now: Instant, limits: &Limits, wanted: bool) -> bool {
+        let Some(current) = self.current.as_ref().filter(|_| !self.retired) else { return false };
         let old = current.session.keys_state(now, limits) != KeysState::Fresh;
-        old || self.unanswered.is_some_and(|since| now.since(since) >= SUSPECT)
+        (old && self.is_needed(current, wanted))
+            || self.unanswered.is_some_and(|since| now.since(since) >= SUSPECT)
     }
 
     /// The next moment at which something about this line changes by itself.
-    pub(super) fn deadline(&self, limits: &Limits) -> Instant {
-        let mut at = self.heard + limits.line_idle;
-        if let Some(renewal) = &self.renewal {
-            at = at.min(renewal.deadline());
-        } else {
+    pub(super) fn deadline(&self, limits: &Limits, wanted: bool) -> Instant {
+        let mut at = match (&self.renewal, &self.next) {
+            (Some(renewal), _) => renewal.deadline(),
+            (None, Some(next)) => next.keys.made + UNCONFIRMED,
+            (None, None) => self.heard + limits.line_idle,
+        };
+        if self.renewal.is_none() {
             // Only keys in use are renewed: without them silence is nothing to act upon, and a
             // deadline that nothing answers would come again at once, for ever.
-            if let Some(current) = &self.current {
-                at = at.min(current.made + limits.rekey_after);
+            if let Some(current) = self.current.as_ref().filter(|_| self.retired) {
+                at = at.min(current.made + limits.keys_dead_after);
+            } else if let Some(current) = &self.current {
+                let needed = self.is_needed(current, wanted);
+                let age = if needed { limits.rekey_after } else { unused(limits) };
+                at = at.min(current.made + age);
                 let suspect = self.unanswered.map(|since| since + SUSPECT);
                 at = suspect.map_or(at, |s| at.min(s));
             }
@@ -264,7 +327,7 @@ impl Line {
         if let Some(previous) = &self.previous {
             at = at.min(previous.made + limits.keys_dead_after);
         }
-        at
+        self.owed.map_or(at, |by| at.min(by))
     }
 
     /// Drops what time has ended. True if nothing is left to send or receive with.
@@ -279,9 +342,17 @@ impl Line {
         if self.next.as_ref().is_some_and(|n| now.since(n.keys.made) >= UNCONFIRMED) {
             self.next = None;
         }
+        // Openings, ours and theirs, have ends of their own, and are what the silence may end with.
+        let opening = self.renewal.is_some() || self.next.is_some();
+        let keyless = self.current.is_none() && self.previous.is_none();
         let idle = now.since(self.heard) >= limits.line_idle;
-        idle || (self.current.is_none() && self.next.is_none() && self.renewal.is_none())
+        !opening && (idle || keyless)
     }
+}
+
+/// Age of keys that nobody needs when they are used for sending no more.
+fn unused(limits: &Limits) -> Duration {
+    limits.rekey_after.saturating_add(limits.keys_dead_after) / 2
 }
 
 fn seal_around(
@@ -305,8 +376,8 @@ mod tests {
         let mut line = Line::new(Instant::ZERO, Path::Mesh);
         line.unanswered = Some(Instant::ZERO);
         let later = Instant::ZERO + SUSPECT;
-        assert!(!line.wants_renewal(later, &limits));
-        assert!(line.deadline(&limits) > later);
+        assert!(!line.wants_renewal(later, &limits, true));
+        assert!(line.deadline(&limits, true) > later);
     }
 
     fn keys(epoch: u64) -> Keys {
@@ -314,6 +385,16 @@ mod tests {
         let (peer_line, epoch) = (LineId([0; 16]), BootEpoch(epoch));
         let (generation, made, by_lower) = (0, Instant::ZERO, true);
         Keys { session, generation, peer_line, epoch, made, by_lower, highest: None }
+    }
+
+    #[test]
+    fn s22_new_keys_free_a_line_from_an_address_that_was_only_claimed() {
+        let claimed = Path::Direct(([203, 0, 113, 9], 666).into());
+        let mut line = Line::new(Instant::ZERO, claimed);
+        line.opened(keys(1));
+        assert!(!line.heard_under(Instant::ZERO, (0, 1), Path::Mesh, false));
+        assert!(line.heard_under(Instant::ZERO, (0, 2), Path::Mesh, true));
+        assert_eq!(line.path, Path::Mesh);
     }
 
     #[test]

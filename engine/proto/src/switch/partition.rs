@@ -22,7 +22,7 @@ use crate::base::{
 };
 use crate::crypto::open::{Capabilities, Opener};
 use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, PendingOpen};
-use crate::wire::inner::Inner;
+use crate::wire::inner::{self, Inner};
 use crate::wire::package::{self, Code, Content, Sequence};
 use crate::wire::packet;
 
@@ -247,6 +247,15 @@ impl Switch {
         }
     }
 
+    /// Streams have no use for a line to a hashname any more. It ends when its keys do.
+    pub fn unwant(&mut self, peer: &Hashname) {
+        let Some(slot) = self.contacts.find(&peer.address()) else { return };
+        if let Some(contact) = self.contacts.get_mut(slot) {
+            contact.wanted = false;
+        }
+        self.schedule(slot);
+    }
+
     /// The application asks for something.
     pub fn ask(&mut self, now: Instant, ask: Ask) {
         let Ask { token, peer, question } = ask;
@@ -305,8 +314,20 @@ impl Switch {
     /// Seals a packet of a stream and sends it. One for a line that is gone is counted.
     pub fn seal(&mut self, now: Instant, line: LineRef, priority: Priority, frame: Frame) {
         match self.contacts.get(line.slot) {
-            Some(c) if c.tenant == line.tenant => self.seal_to(now, line.slot, priority, frame),
+            Some(c) if c.tenant == line.tenant => {
+                self.use_line(now, line.slot);
+                self.seal_to(now, line.slot, priority, frame);
+            }
             _ => self.counters.drops.count(DropReason::LineDown),
+        }
+    }
+
+    /// The line carries something that is not its own upkeep.
+    pub(super) fn use_line(&mut self, now: Instant, slot: u32) {
+        let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
+        if line.is_some_and(|line| line.used(now)) {
+            self.announce_line(slot);
+            self.schedule(slot);
         }
     }
 
@@ -349,6 +370,7 @@ impl Switch {
                 Answer::Failed { code: Code::TimedOut, by: None },
             ));
         }
+        let wanted = contact.wanted;
         let pathless = contact.pathless_until.is_some_and(|end| end <= now);
         match contact.standing_mut() {
             Standing::Resolving(end) if *end <= now => self.fall(slot, Code::NoRoute),
@@ -375,13 +397,29 @@ impl Switch {
                         return self.fall(slot, Code::TimedOut);
                     }
                 }
-                let renew = line.renewal.is_none() && line.wants_renewal(now, &limits);
+                if line.retire(now, &limits, wanted) {
+                    return self.retired(slot);
+                }
+                let owing = line.is_owing(now);
+                let renew = line.renewal.is_none() && line.wants_renewal(now, &limits, wanted);
                 if renew && !self.begin_open(now, slot) {
                     return self.fall(slot, Code::NoKey);
                 }
                 self.repeat_open(now, slot);
+                if owing {
+                    self.pong(now, slot, Priority::HIGHEST, 0, inner::ECHO);
+                }
             }
             _ => {}
+        }
+    }
+
+    /// A line's keys are used for sending no more. Streams had no use for it when that was decided;
+    /// one that begins at this very moment waits for new keys.
+    fn retired(&mut self, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if core::mem::take(&mut contact.told) {
+            self.effects.push_back(Effect::LineRests { peer: contact.hashname });
         }
     }
 
@@ -547,7 +585,7 @@ impl Switch {
         contact.pathless_until = None;
         let peer = contact.hashname;
         let tokens = contact.questions.take_all();
-        if core::mem::take(&mut contact.wanted) {
+        if core::mem::take(&mut contact.wanted) | core::mem::take(&mut contact.told) {
             self.effects.push_back(Effect::LineDown { peer, code });
         }
         for token in tokens {
@@ -572,7 +610,7 @@ impl Switch {
         let Some(line) = self.line_ref(slot) else { return };
         let limits = &self.setting.limits;
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        contact.wanted = true;
+        contact.told = true;
         let Some(max_packet) = contact.line().map(|l| l.path.max_packet(limits)) else { return };
         let peer = contact.hashname;
         self.effects.push_back(Effect::LineUp { line, peer, max_packet });
@@ -584,7 +622,7 @@ impl Switch {
             let standing = match contact.standing() {
                 Standing::Resolving(end) => Some(*end),
                 Standing::Connecting(opening) => Some(opening.deadline()),
-                Standing::Connected(line) => Some(line.deadline(limits)),
+                Standing::Connected(line) => Some(line.deadline(limits, contact.wanted)),
                 Standing::Resolved => contact.pathless_until,
                 Standing::Unknown | Standing::Seen => None,
             };

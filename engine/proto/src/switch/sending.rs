@@ -152,12 +152,13 @@ impl Switch {
         let pings = contact.questions.take_unsent(now);
         let messages = core::mem::take(&mut contact.questions.waiting);
         for p in pings {
-            let length = p.length.clamp(9, most);
+            let length = p.length.clamp(inner::ECHO, most);
             let write = |b: &mut BytesMut| {
                 Inner::echo(true, p.token.0, length, b);
                 Some(())
             };
             if let Some((frame, ())) = self.pool.frame(length, write) {
+                self.use_line(now, slot);
                 self.seal_to(now, slot, p.priority, frame);
             }
         }
@@ -171,6 +172,7 @@ impl Switch {
 
     /// Seals one message, in packets of at most `most` bytes.
     fn send_parts(&mut self, now: Instant, slot: u32, how: Outgoing, payload: &Bytes, most: usize) {
+        self.use_line(now, slot);
         let step = most.saturating_sub(inner::MESSAGE_HEADER).max(1);
         let mut part = whole(how, payload);
         loop {

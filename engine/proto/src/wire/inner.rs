@@ -18,6 +18,9 @@ pub const STREAM_LAST: u8 = 0x1f;
 /// Bytes in front of a message's bytes.
 pub const MESSAGE_HEADER: usize = 18;
 
+/// Bytes of the smallest ping or pong.
+pub const ECHO: usize = 9;
+
 const PING: u8 = 0x20;
 const PONG: u8 = 0x21;
 const MESSAGE: u8 = 0x22;
@@ -71,11 +74,20 @@ impl Inner {
         })
     }
 
+    /// Whether whoever sends this packet counts on hearing something soon: silence then means that
+    /// the path or the peer is gone.
+    #[must_use]
+    pub fn expects_answer(packet: &[u8]) -> bool {
+        packet.first().is_some_and(|kind| {
+            matches!(*kind, 0..STREAM_FIRST | super::stream::KIND_DATA | PING | MESSAGE)
+        })
+    }
+
     /// Writes a ping or a pong of `length` bytes in all (at least 9).
     pub fn echo(ping: bool, token: u64, length: usize, out: &mut impl bytes::BufMut) {
         out.put_u8(if ping { PING } else { PONG });
         out.put_u64(token);
-        out.put_bytes(0, length.saturating_sub(9));
+        out.put_bytes(0, length.saturating_sub(ECHO));
     }
 
     /// Writes the header of a message part.

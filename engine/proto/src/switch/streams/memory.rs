@@ -35,6 +35,11 @@ struct Bits {
 }
 
 impl Memory {
+    /// No number below this one is used from now on.
+    pub(super) fn start_at(&mut self, number: u64) {
+        self.next = self.next.max(number);
+    }
+
     pub(super) fn past(&self, number: u64) -> Past {
         if number >= self.next {
             return Past::New;

@@ -10,6 +10,17 @@ impl Streams {
         self.table.len() == 0 && self.answers.is_empty()
     }
 
+    /// How many streams of ours there were, forgotten ones before them included.
+    #[must_use]
+    pub const fn numbered(&self) -> u64 {
+        self.ours.next()
+    }
+
+    /// Numbers our streams from here on: the peer may remember earlier ones after we forgot them.
+    pub fn number_from(&mut self, number: u64) {
+        self.ours.start_at(number);
+    }
+
     /// The largest stream packet of the path, in bytes.
     #[must_use]
     pub const fn max_packet(&self) -> usize {
