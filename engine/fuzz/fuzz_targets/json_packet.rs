@@ -1,9 +1,12 @@
-//! Packets with JSON: anything decodes or is refused, and what decodes asks for one action.
+//! Packets with JSON: anything decodes or is refused, what decodes asks for one action, and what
+//! has a compact form, too, is the same in it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use trunkline_proto::wire::inner::Inner;
 use trunkline_proto::wire::packet::{Packet, Place};
-use trunkline_proto::wire::sealed;
+use trunkline_proto::wire::stream::StreamPacket;
+use trunkline_proto::wire::{package, sealed};
 
 fuzz_target!(|data: &[u8]| {
     let mut bytes = data.to_vec();
@@ -13,6 +16,16 @@ fuzz_target!(|data: &[u8]| {
             let _ = packet.action(place);
         }
         let _ = sealed::Header::from_json(&packet);
+        let _ = Inner::from_json(&packet);
+        if let Ok(stream) = StreamPacket::from_json(&packet) {
+            let mut compact = Vec::new();
+            stream.emit(&mut compact);
+            assert!(compact.len() < data.len(), "nobody gains by JSON");
+            assert_eq!(StreamPacket::decode(&compact), Ok(stream));
+        }
+        if let Ok(header) = package::Header::from_json(&packet) {
+            assert_eq!(package::Header::parse(&header.emit(0).unwrap()), Ok(header));
+        }
         assert!(packet.app_keys().count() <= 64);
     }
 });

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::ask::{Answer, Effect, Message, Token};
 use super::contact::{Contact, Standing};
@@ -17,6 +17,7 @@ use crate::wire::inner::{self, Inner, Part};
 use crate::wire::package::{self, Code, Content, Return};
 use crate::wire::packet::{self, Action, Packet, Place};
 use crate::wire::sealed;
+use crate::wire::stream::StreamPacket;
 
 /// Where an open came from.
 #[derive(Clone, Copy, Debug)]
@@ -472,18 +473,28 @@ impl Switch {
             self.send_questions(now, slot);
             self.schedule(slot);
         }
-        self.inside(now, slot, head.priority, bytes.freeze())
+        self.inside(now, slot, head.priority, bytes)
     }
 
-    /// A packet inside a line.
+    /// A packet inside a line, in either form: what is done is the same.
     fn inside(
         &mut self,
         now: Instant,
         slot: u32,
         priority: Priority,
-        packet: Bytes,
+        bytes: BytesMut,
     ) -> Result<(), DropReason> {
-        let inner = Inner::parse(&packet)?;
+        let length = bytes.len();
+        let (inner, packet) = match Inner::parse(&bytes)? {
+            Inner::Json => from_json(bytes)?,
+            inner => {
+                let mut packet = bytes.freeze();
+                if let Inner::Message(_) = inner {
+                    packet.advance(inner::MESSAGE_HEADER);
+                }
+                (inner, packet)
+            }
+        };
         // The ping that proves new keys to the peer is upkeep; others are somebody's.
         if !matches!(inner, Inner::Ping(0) | Inner::Pong(_)) {
             self.use_line(now, slot);
@@ -493,7 +504,7 @@ impl Switch {
                 let line = self.line_ref(slot).ok_or(DropReason::LineDown)?;
                 self.effects.push_back(Effect::Stream { line, packet });
             }
-            Inner::Ping(token) => self.pong(now, slot, priority, token, packet.len()),
+            Inner::Ping(token) => self.pong(now, slot, priority, token, length),
             Inner::Pong(token) => self.ponged(now, slot, Token(token)),
             Inner::Message(part) => return self.sealed_message(now, slot, priority, part, packet),
             Inner::Close(_) => self.fall(slot, Code::NodeDown),
@@ -534,14 +545,13 @@ impl Switch {
         slot: u32,
         priority: Priority,
         part: Part,
-        mut packet: Bytes,
+        body: Bytes,
     ) -> Result<(), DropReason> {
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
         let from = contact.hashname.address();
         if contact.line_mut().is_some_and(|line| line.owes(now)) {
             self.schedule(slot);
         }
-        let body = packet.split_off(inner::MESSAGE_HEADER);
         self.arrived(now, from, true, priority, part, body)
     }
 
@@ -621,6 +631,25 @@ impl Switch {
     fn partition_of(&self, address: &Address) -> u16 {
         crate::base::id::partition(address, self.setting.partitions)
     }
+}
+
+/// What a packet with JSON is, and the bytes that go with it: a stream's packet in its compact
+/// form, a message's part. Both are copied, so streams know one form only, and a few bytes that
+/// are kept do not hold on to all the JSON before them.
+fn from_json(mut bytes: BytesMut) -> Result<(Inner, Bytes), DropReason> {
+    let packet = Packet::decode(&mut bytes)?;
+    let inner = Inner::from_json(&packet)?;
+    let with = match inner {
+        Inner::Stream => {
+            let packet = StreamPacket::from_json(&packet)?;
+            let mut compact = BytesMut::with_capacity(packet.len());
+            packet.emit(&mut compact);
+            compact.freeze()
+        }
+        Inner::Message(_) => Bytes::copy_from_slice(packet.body),
+        _ => Bytes::new(),
+    };
+    Ok((inner, with))
 }
 
 /// Whether an open was seen before, or is older than one seen. Within one start of the peer its

@@ -1,4 +1,4 @@
-//! Packets inside a line, in their compact form (PROTOCOL §5.1 to §5.4).
+//! Packets inside a line, by kind (PROTOCOL §5.1 to §5.4).
 //!
 //! The first byte says the kind. 0x00 to 0x0f begin a packet with JSON (`packet`), 0x10 to 0x1f
 //! belong to streams (`stream`), the rest is here:
@@ -8,7 +8,15 @@
 //!   message  0x22 flags u8  id u64  total u32  offset u32  bytes…
 //!   close    0x23 code u8
 //! ```
+//!
+//! The JSON form of each says the same:
+//!
+//! ```text
+//!   {"ping":7} padding…   {"pong":7} padding…   {"close":11}
+//!   {"message":7,"total":5,"offset":0,"reply":true} bytes…
+//! ```
 
+use super::packet::{Action, Packet, Place, Value};
 use crate::base::DropReason;
 
 /// First of the kinds that belong to streams.
@@ -42,7 +50,7 @@ pub struct Part {
 /// A packet inside a line, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Inner {
-    /// A packet with JSON.
+    /// A packet with JSON, to be decoded and read by [`Inner::from_json`].
     Json,
     /// A packet of a stream.
     Stream,
@@ -50,7 +58,7 @@ pub enum Inner {
     Ping(u64),
     /// The answer.
     Pong(u64),
-    /// Part of a message; its bytes begin at [`MESSAGE_HEADER`].
+    /// Part of a message; its bytes begin at [`MESSAGE_HEADER`], or are the BODY behind JSON.
     Message(Part),
     /// The peer ends the line.
     Close(u8),
@@ -80,6 +88,35 @@ impl Inner {
     pub fn expects_answer(packet: &[u8]) -> bool {
         packet.first().is_some_and(|kind| {
             matches!(*kind, 0..STREAM_FIRST | super::stream::KIND_DATA | PING | MESSAGE)
+        })
+    }
+
+    /// Reads what a packet with JSON is. [`Inner::Stream`] says no more than that.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] if a key is missing or its value impossible,
+    /// [`DropReason::Unhandled`] if nothing here knows what it asks for.
+    pub fn from_json(packet: &Packet<'_>) -> Result<Self, DropReason> {
+        let number = |key: &str| packet.number(key).ok_or(DropReason::Malformed);
+        Ok(match packet.action(Place::Line) {
+            Action::Stream => Self::Stream,
+            Action::Ping => Self::Ping(number("ping")?),
+            Action::Pong => Self::Pong(number("pong")?),
+            Action::Close => Self::Close(narrow(number("close")?)?),
+            Action::Message => {
+                let part = Part {
+                    reply: match packet.get("reply") {
+                        None => false,
+                        Some(Value::Flag(reply)) => reply,
+                        Some(_) => return Err(DropReason::Malformed),
+                    },
+                    id: number("message")?,
+                    total: narrow(number("total")?)?,
+                    offset: narrow(number("offset")?)?,
+                };
+                Self::Message(part.holding(packet.body)?)
+            }
+            _ => return Err(DropReason::Unhandled),
         })
     }
 
@@ -123,8 +160,19 @@ fn part(rest: &[u8]) -> Result<Part, DropReason> {
         total: u32::from_be_bytes(*total),
         offset: u32::from_be_bytes(*offset),
     };
-    let end = u64::from(part.offset) + bytes.len() as u64;
-    if end > u64::from(part.total) { Err(DropReason::Malformed) } else { Ok(part) }
+    part.holding(bytes)
+}
+
+impl Part {
+    /// This part, if `bytes` do not reach past the end of its message.
+    fn holding(self, bytes: &[u8]) -> Result<Self, DropReason> {
+        let end = u64::from(self.offset) + bytes.len() as u64;
+        if end > u64::from(self.total) { Err(DropReason::Malformed) } else { Ok(self) }
+    }
+}
+
+fn narrow<N: TryFrom<u64>>(number: u64) -> Result<N, DropReason> {
+    N::try_from(number).map_err(|_| DropReason::Malformed)
 }
 
 #[cfg(test)]
@@ -148,7 +196,66 @@ mod tests {
         assert_eq!(Inner::parse(&Inner::close(4)), Ok(Inner::Close(4)));
     }
 
+    fn json(text: &str, body: &[u8]) -> Result<Inner, DropReason> {
+        let mut raw = Vec::new();
+        crate::wire::packet::emit(text, &mut raw).unwrap();
+        raw.extend_from_slice(body);
+        assert_eq!(Inner::parse(&raw), Ok(Inner::Json));
+        Inner::from_json(&Packet::decode(&mut raw)?)
+    }
+
+    #[test]
+    fn s20_json_inside_a_line_is_as_strict_as_the_compact_form() {
+        use DropReason::{BadJson, Malformed, Unhandled};
+        let cases = [
+            (r#"{"ping":-1}"#, Malformed),
+            (r#"{"ping":"7"}"#, Malformed),
+            (r#"{"pong":1.5}"#, Malformed),
+            (r#"{"close":256}"#, Malformed),
+            (r#"{"close":true}"#, Malformed),
+            (r#"{"message":1,"total":5}"#, Malformed),
+            (r#"{"message":1,"offset":0}"#, Malformed),
+            (r#"{"message":1,"total":4294967296,"offset":0}"#, Malformed),
+            (r#"{"message":1,"total":5,"offset":0,"reply":1}"#, Malformed),
+            (r#"{"message":1,"total":3,"offset":0}"#, Malformed),
+            (r#"{"message":1,"total":9,"offset":6}"#, Malformed),
+            (r#"{"message":1,"message":2,"total":9,"offset":0}"#, BadJson),
+            (r#"{"open":1}"#, Unhandled),
+            (r#"{"seek":1,"ping":7}"#, Unhandled),
+            (r#"{"_app":1}"#, Unhandled),
+            ("{}", Unhandled),
+            ("", BadJson),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(json(text, b"1234"), Err(reason), "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn s20_both_forms_are_the_same_packet(
+            n: u64, code: u8, reply: bool, offset: u32,
+            bytes in prop::collection::vec(any::<u8>(), 0..64), more in 0..1_000_u32,
+        ) {
+            let mut compact = Vec::new();
+            Inner::echo(true, n, 9 + bytes.len(), &mut compact);
+            prop_assert_eq!(json(&format!(r#"{{"ping":{n}}}"#), &bytes), Inner::parse(&compact));
+            compact.clear();
+            Inner::echo(false, n, 9, &mut compact);
+            prop_assert_eq!(json(&format!(r#"{{"pong":{n},"_a":0}}"#), b""), Inner::parse(&compact));
+            let close = json(&format!(r#"{{"close":{code}}}"#), b"");
+            prop_assert_eq!(close, Inner::parse(&Inner::close(code)));
+            // Some reach past their total: then both are refused.
+            let total = offset.saturating_add(more / 8);
+            compact.clear();
+            Inner::message(Part { reply, id: n, total, offset }, &mut compact);
+            compact.extend_from_slice(&bytes);
+            let text = format!(
+                r#"{{"reply":{reply},"offset":{offset},"total":{total},"message":{n}}}"#
+            );
+            prop_assert_eq!(json(&text, &bytes), Inner::parse(&compact));
+        }
+
         #[test]
         fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = Inner::parse(&bytes);

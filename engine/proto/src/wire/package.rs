@@ -14,6 +14,8 @@
 //! A message larger than a frame is cut into packages that share a message id; `total` and
 //! `offset` say which part this is. A sealed package uses the message id as packet counter.
 
+mod json;
+
 use crate::base::{Address, DropReason, LineId, Priority};
 
 /// The kind of a link frame that carries a package.

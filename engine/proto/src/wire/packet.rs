@@ -27,14 +27,26 @@ pub enum Value<'a> {
     Number(u64),
     /// A text.
     Text(&'a str),
-    /// Anything else: true, a fraction, an array, an object.
+    /// True or false.
+    Flag(bool),
+    /// An array, to be read by [`Packet::pairs`].
+    List(List),
+    /// Anything else: a fraction, a negative number, null, an object.
     Other,
 }
 
+/// Where an array lies in a decoded packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct List {
+    at: usize,
+    nodes: usize,
+}
+
 /// A decoded packet.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Packet<'a> {
     keys: Vec<(&'a str, Value<'a>)>,
+    nodes: Vec<Node<'a>>,
     /// What follows the JSON.
     pub body: &'a [u8],
 }
@@ -53,7 +65,7 @@ impl<'a> Packet<'a> {
         let (json, body) = rest.split_at_mut_checked(length).ok_or(DropReason::Truncated)?;
         check_shape(json)?;
         let tape = simd_json::to_tape(json).map_err(|_| DropReason::BadJson)?;
-        Ok(Self { keys: top_level(&tape.0)?, body })
+        Ok(Self { keys: top_level(&tape.0)?, nodes: tape.0, body })
     }
 
     /// The value of a key.
@@ -80,6 +92,18 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The array at a key, if it holds nothing but pairs of numbers.
+    #[must_use]
+    pub fn pairs(&self, key: &str) -> Option<Pairs<'_>> {
+        let Value::List(List { at, nodes }) = self.get(key)? else { return None };
+        let pairs = Pairs(self.nodes.get(at..at.checked_add(nodes)?)?);
+        let mut rest = pairs;
+        while let Some((_, behind)) = rest.split_first() {
+            rest = behind;
+        }
+        rest.0.is_empty().then_some(pairs)
+    }
+
     /// The application's own keys, those that begin with `_`.
     pub fn app_keys(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + '_ {
         self.keys.iter().copied().filter(|(k, _)| k.starts_with('_'))
@@ -89,6 +113,27 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub fn action(&self, place: Place) -> Action {
         understand(|key| self.get(key).is_some(), place)
+    }
+}
+
+/// An array of pairs of numbers, where it was decoded.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Pairs<'p>(&'p [Node<'p>]);
+
+impl Pairs<'_> {
+    /// The first pair and what follows it.
+    #[must_use]
+    pub fn split_first(self) -> Option<((u64, u64), Self)> {
+        let [Node::Array { len: 2, .. }, a, b, rest @ ..] = self.0 else { return None };
+        Some(((number(a)?, number(b)?), Self(rest)))
+    }
+}
+
+const fn number(node: &Node<'_>) -> Option<u64> {
+    match *node {
+        Node::Static(StaticNode::U64(n)) => Some(n),
+        Node::Static(StaticNode::I64(n)) if n >= 0 => Some(n.unsigned_abs()),
+        _ => None,
     }
 }
 
@@ -119,14 +164,13 @@ fn top_level<'a>(tape: &[Node<'a>]) -> Result<Vec<(&'a str, Value<'a>)>, DropRea
     }
     let mut keys = Vec::with_capacity(len);
     while let [Node::String(key), value, ..] = rest {
+        let at = tape.len() - rest.len() + 2;
         let (value, used) = match *value {
             Node::String(text) => (Value::Text(text), 0),
-            Node::Static(StaticNode::U64(n)) => (Value::Number(n), 0),
-            Node::Static(StaticNode::I64(n)) => {
-                (u64::try_from(n).map_or(Value::Other, Value::Number), 0)
-            }
-            Node::Static(_) => (Value::Other, 0),
-            Node::Object { count, .. } | Node::Array { count, .. } => (Value::Other, count),
+            Node::Static(StaticNode::Bool(flag)) => (Value::Flag(flag), 0),
+            Node::Static(_) => (number(value).map_or(Value::Other, Value::Number), 0),
+            Node::Array { count, .. } => (Value::List(List { at, nodes: count }), count),
+            Node::Object { count, .. } => (Value::Other, count),
         };
         if keys.iter().any(|(k, _)| k == key) {
             return Err(DropReason::BadJson);
@@ -169,12 +213,21 @@ pub enum Action {
     Sock,
     /// A stream that is an HTTP request.
     Req,
+    /// A request to answer with the same token.
+    Ping,
+    /// The answer to one.
+    Pong,
+    /// Part of a message.
+    Message,
+    /// The peer ends the line.
+    Close,
     /// Nothing the switch knows: the callback of the place, or dropped.
     Unhandled,
 }
 
-/// The order of the notes: the first key present decides, among those that mean something in
-/// this place. `sock` and `req` refine a stream and mean nothing without one.
+/// The order of the notes, and behind it what they do not know: the first key present decides,
+/// among those that mean something in this place. `sock` and `req` refine a stream and mean
+/// nothing without one.
 #[must_use]
 pub fn understand(has: impl Fn(&str) -> bool, place: Place) -> Action {
     const OUTSIDE: &[(&str, Action)] = &[
@@ -189,6 +242,10 @@ pub fn understand(has: impl Fn(&str) -> bool, place: Place) -> Action {
         ("seek", Action::Seek),
         ("pop", Action::Pop),
         ("stream", Action::Stream),
+        ("ping", Action::Ping),
+        ("pong", Action::Pong),
+        ("message", Action::Message),
+        ("close", Action::Close),
     ];
     const IN_STREAM: &[(&str, Action)] = &[("sock", Action::Sock), ("req", Action::Req)];
     let order = match place {
@@ -214,6 +271,36 @@ pub fn emit(json: &str, out: &mut impl bytes::BufMut) -> Result<(), DropReason> 
     Ok(())
 }
 
+/// A text as JSON: in quotes, and what may not stand between them escaped.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\0'..' ' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Bytes in hex, as ids stand in JSON.
+#[must_use]
+pub fn hex(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
+}
+
+/// An id from its 32 hex digits.
+#[must_use]
+pub fn from_hex(text: &str) -> Option<[u8; 16]> {
+    // The number parser would take a sign for a digit.
+    let plain = text.len() == 32 && text.bytes().all(|c| c.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|_| plain).map(u128::to_be_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +321,8 @@ mod tests {
         let p = Packet::decode(&mut raw).unwrap();
         assert_eq!((p.number("open"), p.body), (Some(1), b"BODY".as_slice()));
         assert_eq!(p.app_keys().collect::<Vec<_>>(), [("_app", Value::Text("é\n"))]);
-        assert_eq!((p.get("x"), p.get("z")), (Some(Value::Other), Some(Value::Other)));
+        assert!(matches!(p.get("x"), Some(Value::List(_))));
+        assert_eq!((p.get("z"), p.pairs("x")), (Some(Value::Other), None));
         assert!(range.contains(&p.body.as_ptr()));
         assert!(range.contains(&p.text("_app").unwrap().as_ptr()));
     }
@@ -279,6 +367,10 @@ mod tests {
             ("stream", [A::Unhandled, A::Stream, A::Unhandled]),
             ("sock", [A::Unhandled, A::Unhandled, A::Sock]),
             ("req", [A::Unhandled, A::Unhandled, A::Req]),
+            ("ping", [A::Unhandled, A::Ping, A::Unhandled]),
+            ("pong", [A::Unhandled, A::Pong, A::Unhandled]),
+            ("message", [A::Unhandled, A::Message, A::Unhandled]),
+            ("close", [A::Unhandled, A::Close, A::Unhandled]),
             ("_app", [A::Unhandled, A::Unhandled, A::Unhandled]),
             ("whatever", [A::Unhandled, A::Unhandled, A::Unhandled]),
         ];
@@ -315,6 +407,50 @@ mod tests {
     }
 
     #[test]
+    fn s1_arrays_of_pairs_are_read_and_others_are_not() {
+        type Read = Option<&'static [(u64, u64)]>;
+        let cases: [(&str, Read); 12] = [
+            ("[]", Some(&[])),
+            ("[[1,2]]", Some(&[(1, 2)])),
+            ("[[1,2],[3,18446744073709551615]]", Some(&[(1, 2), (3, u64::MAX)])),
+            ("[1,2]", None),
+            ("[[1,2],3]", None),
+            ("[[1,2,3]]", None),
+            ("[[1]]", None),
+            ("[[1,[2]]]", None),
+            ("[[1,-2]]", None),
+            ("[[1,2.0]]", None),
+            ("[{\"a\":1}]", None),
+            ("7", None),
+        ];
+        for (list, expected) in cases {
+            let mut raw = packet(&format!(r#"{{"a":[[9]],"l":{list},"z":[[8,8]],"t":true}}"#), b"");
+            let p = Packet::decode(&mut raw).unwrap();
+            let read = p.pairs("l").map(|mut rest| {
+                let mut pairs = Vec::new();
+                while let Some((pair, behind)) = rest.split_first() {
+                    pairs.push(pair);
+                    rest = behind;
+                }
+                pairs
+            });
+            assert_eq!(read.as_deref(), expected, "{list}");
+            assert_eq!((p.pairs("nothing"), p.get("t")), (None, Some(Value::Flag(true))));
+            assert_eq!(p.pairs("z").and_then(Pairs::split_first).map(|(z, _)| z), Some((8, 8)));
+        }
+    }
+
+    #[test]
+    fn s1_ids_are_32_digits_and_nothing_else() {
+        assert_eq!(from_hex(&hex(&[0xa; 16])), Some([0xa; 16]));
+        assert_eq!(from_hex(&"AB".repeat(16)), Some([0xab; 16]));
+        for text in [String::new(), "a".repeat(31), "a".repeat(33), format!("+{}", "a".repeat(31))]
+        {
+            assert_eq!(from_hex(&text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn s1_golden_open() {
         let mut out = Vec::new();
         emit(r#"{"open":1}"#, &mut out).unwrap();
@@ -331,6 +467,15 @@ mod tests {
         #[test]
         fn s1_anything_json_like_decodes_or_is_refused(json in r#"[\[\]{}",:0-9a-z\\\.\-_ ]{0,200}"#) {
             let _ = Packet::decode(&mut packet(&json, b"b"));
+        }
+
+        #[test]
+        fn s1_quoted_texts_read_back(text in any::<String>()) {
+            let json = format!("{{\"t\":{}}}", quoted(&text));
+            prop_assume!(json.len() <= MAX_JSON);
+            let mut raw = packet(&json, b"");
+            let p = Packet::decode(&mut raw).unwrap();
+            prop_assert_eq!(p.text("t"), Some(text.as_str()));
         }
 
         #[test]

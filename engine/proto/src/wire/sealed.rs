@@ -8,7 +8,7 @@
 //! `{"sline":"<line id in hex>","n":<counter>,"p":<priority>}` with the sealed bytes as BODY.
 //! Either way the 28 bytes of the compact header are the associated data.
 
-use super::packet::Packet;
+use super::packet::{self, Packet};
 use crate::base::{DropReason, LineId, Priority};
 
 /// Bytes in front of the sealed bytes.
@@ -45,7 +45,7 @@ impl Header {
     /// The JSON form: the text that stands before the sealed bytes.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let hex: String = self.line.0.iter().map(|b| format!("{b:02x}")).collect();
+        let hex = packet::hex(&self.line.0);
         format!("{{\"sline\":\"{hex}\",\"n\":{},\"p\":{}}}", self.counter, self.priority.level())
     }
 
@@ -54,12 +54,11 @@ impl Header {
     /// # Errors
     /// [`DropReason::Malformed`] if a key is missing or its value impossible.
     pub fn from_json(packet: &Packet<'_>) -> Result<Self, DropReason> {
-        let hex = packet.text("sline").ok_or(DropReason::Malformed)?;
-        let line = line_from_hex(hex).ok_or(DropReason::Malformed)?;
+        let line = packet.text("sline").and_then(packet::from_hex).ok_or(DropReason::Malformed)?;
         let counter = packet.number("n").ok_or(DropReason::Malformed)?;
         let level = packet.number("p").and_then(|p| u8::try_from(p).ok());
         let priority = level.and_then(Priority::new).ok_or(DropReason::Malformed)?;
-        Ok(Self { priority, line, counter })
+        Ok(Self { priority, line: LineId(line), counter })
     }
 
     /// Reads the compact form. `Ok(None)` if the datagram has JSON.
@@ -86,24 +85,9 @@ impl Header {
     }
 }
 
-fn line_from_hex(hex: &str) -> Option<LineId> {
-    let digits: Option<Vec<u8>> = hex
-        .bytes()
-        .map(|c| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok()))
-        .collect();
-    let digits = digits.filter(|d| d.len() == 32)?;
-    let mut id = [0; LineId::LEN];
-    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-        let &[hi, lo] = pair else { return None };
-        *byte = hi << 4 | lo;
-    }
-    Some(LineId(id))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::packet;
     use proptest::prelude::*;
 
     proptest! {

@@ -6,12 +6,15 @@
 //!
 //! One stream packet fills one sealed packet, so the payload of DATA and the reason of RESET
 //! run to the end and carry no length. Every value has exactly one encoding; what is not it is
-//! [`DropReason::Malformed`].
+//! [`DropReason::Malformed`]. The JSON form of the same values is read by
+//! [`StreamPacket::from_json`].
 
+mod json;
 mod varint;
 
 use bytes::BufMut;
 
+use super::packet::Pairs;
 use crate::base::{DropReason, Priority};
 
 use varint::{Reader, put_varint};
@@ -131,6 +134,8 @@ enum Source<'a> {
     Runs(&'a [(u64, u64)]),
     /// Read and checked: what is left, and what starts count from.
     Wire(&'a [u8], u64),
+    /// Read from JSON and checked: what is left.
+    Json(Pairs<'a>),
 }
 
 /// A RESET packet.
@@ -163,6 +168,43 @@ impl<'a> StreamPacket<'a> {
             KIND_ACK => Ack::decode(&mut r).map(Self::Ack),
             KIND_RESET => Reset::decode(&mut r).map(Self::Reset),
             _ => Err(DropReason::UnknownKind),
+        }
+    }
+
+    /// Exact length in bytes of the compact form.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.header.len() + data.payload.len(),
+            Self::Ack(ack) => ack.len(),
+            Self::Reset(reset) => reset.len(),
+        }
+    }
+
+    /// Never: a packet has at least six bytes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes the compact form, payload and all.
+    pub fn emit(&self, out: &mut impl BufMut) {
+        match self {
+            Self::Data(data) => {
+                data.header.emit(out);
+                out.put_slice(data.payload);
+            }
+            Self::Ack(ack) => ack.emit(out),
+            Self::Reset(reset) => reset.emit(out),
+        }
+    }
+
+    /// What follows the JSON form; empty but for DATA.
+    #[must_use]
+    pub const fn payload(&self) -> &'a [u8] {
+        match self {
+            Self::Data(data) => data.payload,
+            Self::Ack(_) | Self::Reset(_) => &[],
         }
     }
 
@@ -383,6 +425,11 @@ impl Source<'_> {
                 let end = start.saturating_add(r.varint().ok()?);
                 *bytes = r.rest();
                 Some((start, end))
+            }
+            Self::Json(pairs) => {
+                let (first, rest) = pairs.split_first()?;
+                *pairs = rest;
+                Some(first)
             }
         }
     }

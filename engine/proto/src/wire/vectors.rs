@@ -1,4 +1,5 @@
-//! The vectors of docs/PROTOCOL.md §3.3, §5 and §6.3 are what the code writes and reads (B8).
+//! The vectors of docs/PROTOCOL.md §3.3, §5 and §6.3 and of docs/vectors/json.txt are what the
+//! code writes and reads (B8).
 
 use bytes::Bytes;
 
@@ -6,15 +7,21 @@ use super::inner::{Inner, Part};
 use super::package::{self, Code, Content, Return, Sequence};
 use super::packet::Packet;
 use super::sealed;
+use super::stream::StreamPacket;
 use crate::base::{Address, LineId, Priority};
 
 const DOC: &str = include_str!("../../../../docs/PROTOCOL.md");
+const JSON: &str = include_str!("../../../../docs/vectors/json.txt");
 const LINE: LineId = LineId([0xa1; 16]);
 
 /// The bytes of the block with that name.
 fn vector(name: &str) -> Vec<u8> {
     let (_, after) = DOC.split_once(&format!("```hex {name}\n")).unwrap();
-    let digits: String = after.split_once("```").unwrap().0.split_whitespace().collect();
+    bytes(after.split_once("```").unwrap().0)
+}
+
+fn bytes(text: &str) -> Vec<u8> {
+    let digits: String = text.split_whitespace().collect();
     let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
     (0..digits.len()).step_by(2).map(byte).collect()
 }
@@ -90,4 +97,51 @@ fn b8_the_documents_packages_are_ours() {
     let frame = [answer.emit(Return::LEN).unwrap().as_slice(), &back.emit()].concat();
     assert_eq!(Bytes::from(vector("return")), frame);
     assert_eq!(Return::parse(&frame[package::HEADER..]), Ok(back));
+}
+
+#[test]
+fn b8_both_forms_of_the_vectors_are_the_same_packet() {
+    let mut names = Vec::new();
+    for vector in JSON.split("\n\n").skip(1) {
+        let (head, fields) = vector.split_once('\n').unwrap();
+        let (kind, name) = head.split_once(' ').unwrap();
+        let field = |key: &str| {
+            fields.lines().find_map(|l| l.trim_start().strip_prefix(key)?.strip_prefix(" = "))
+        };
+        let (compact, json) = (bytes(field("compact").unwrap()), field("json").unwrap());
+        let body = bytes(field("body").unwrap_or(""));
+        let mut raw = Vec::new();
+        super::packet::emit(json, &mut raw).unwrap();
+        raw.extend_from_slice(&body);
+        let packet = Packet::decode(&mut raw).unwrap();
+        match kind {
+            "stream" => {
+                let read = StreamPacket::decode(&compact).unwrap();
+                assert_eq!(StreamPacket::from_json(&packet), Ok(read), "{name}");
+                assert_eq!((read.to_json().as_str(), read.payload()), (json, &body[..]), "{name}");
+                let hex: String = compact.iter().map(|b| format!("{b:02x}")).collect();
+                assert!(DOC.contains(&format!("\nvector {name}: {hex}\n")), "{name}");
+            }
+            "line" => {
+                let read = Inner::parse(&compact);
+                assert_eq!(Inner::from_json(&packet), read, "{name}");
+                assert!(read.is_ok() && compact.ends_with(&body), "{name}");
+            }
+            "package" => {
+                let read = package::Header::parse(&compact).unwrap();
+                assert_eq!(package::Header::from_json(&packet), Ok(read), "{name}");
+                assert_eq!(read.to_json(), json, "{name}");
+                let again = [read.emit(body.len()).unwrap().as_slice(), &body].concat();
+                assert_eq!(again, compact, "{name}");
+            }
+            other => panic!("{other}?"),
+        }
+        names.push(name);
+    }
+    assert_eq!(names.len(), 17);
+    // Every stream packet of the text is here, too.
+    for line in DOC.lines().filter_map(|l| l.strip_prefix("vector ")) {
+        let name = line.split_once(':').unwrap().0;
+        assert!(names.contains(&name), "{name}");
+    }
 }

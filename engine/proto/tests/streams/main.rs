@@ -13,6 +13,7 @@ mod delivery;
 mod ends;
 mod goodput;
 mod hostile;
+mod json;
 mod pair;
 mod recovery;
 mod wire;
