@@ -34,10 +34,17 @@ struct Peer {
     hashname: Hashname,
     line: Option<LineRef>,
     max_packet: usize,
-    streams: Streams,
+    /// Made for the first stream: most lines of a node that is well known carry none.
+    streams: Option<Box<Streams>>,
     dirty: bool,
     /// The partition was last told that a line is wanted.
     wanting: bool,
+}
+
+impl Peer {
+    fn is_idle(&self) -> bool {
+        self.streams.as_ref().is_none_or(|streams| streams.is_idle())
+    }
 }
 
 /// One stream worker.
@@ -105,7 +112,9 @@ impl StreamStage {
                 // It may have been wanted by streams that are gone; settling says so.
                 p.wanting = true;
                 p.max_packet = max_packet;
-                p.streams.set_max_packet(max_packet);
+                if let Some(streams) = &mut p.streams {
+                    streams.set_max_packet(max_packet);
+                }
                 if let Some(old) = old {
                     self.by_line.remove(&old);
                 }
@@ -116,8 +125,10 @@ impl StreamStage {
                 let Some(&index) = self.by_line.get(&line) else { return };
                 let Some(p) = self.peer(index) else { return };
                 p.max_packet = max_packet;
-                p.streams.set_max_packet(max_packet);
-                p.streams.path_changed(now);
+                if let Some(streams) = &mut p.streams {
+                    streams.set_max_packet(max_packet);
+                    streams.path_changed(now);
+                }
                 self.touch(index);
             }
             Post::LineRests { peer } => {
@@ -131,7 +142,9 @@ impl StreamStage {
             Post::LineDown { peer, code } => {
                 let Some(&index) = self.by_name.get(&peer) else { return };
                 let Some(p) = self.peer(index) else { return };
-                p.streams.fail_all(line_code(code));
+                if let Some(streams) = &mut p.streams {
+                    streams.fail_all(line_code(code));
+                }
                 p.wanting = false;
                 if let Some(line) = p.line.take() {
                     self.by_line.remove(&line);
@@ -143,8 +156,8 @@ impl StreamStage {
                 let Some(&index) = self.by_line.get(&line) else {
                     return self.drops.count(DropReason::LineDown);
                 };
-                let Some(p) = self.peer(index) else { return };
-                let result = p.streams.handle_packet(now, packet);
+                let Some(streams) = self.begin(index) else { return };
+                let result = streams.handle_packet(now, packet);
                 if let Err(reason) = result {
                     self.drops.count(reason);
                 }
@@ -166,8 +179,7 @@ impl StreamStage {
         priority: Priority,
     ) -> Result<StreamKey, OpenError> {
         let index = self.enter(peer);
-        let p = self.peer(index).ok_or(OpenError::TooMany)?;
-        let id = p.streams.open(open, priority)?;
+        let id = self.begin(index).ok_or(OpenError::TooMany)?.open(open, priority)?;
         self.touch(index);
         Ok(StreamKey { peer: index, id })
     }
@@ -177,8 +189,8 @@ impl StreamStage {
     /// # Errors
     /// [`WriteError`].
     pub fn write(&mut self, key: StreamKey, bytes: &mut Bytes) -> Result<usize, WriteError> {
-        let p = self.peer(key.peer).ok_or(WriteError::Unknown)?;
-        let taken = p.streams.write(key.id, bytes)?;
+        let streams = self.streams(key.peer).ok_or(WriteError::Unknown)?;
+        let taken = streams.write(key.id, bytes)?;
         self.touch(key.peer);
         Ok(taken)
     }
@@ -188,24 +200,24 @@ impl StreamStage {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&mut self, key: StreamKey, max: usize) -> Result<ReadState, ReadError> {
-        let p = self.peer(key.peer).ok_or(ReadError::Unknown)?;
-        let state = p.streams.read(key.id, max)?;
+        let streams = self.streams(key.peer).ok_or(ReadError::Unknown)?;
+        let state = streams.read(key.id, max)?;
         self.touch(key.peer);
         Ok(state)
     }
 
     /// Ends our half of a stream.
     pub fn finish(&mut self, key: StreamKey) {
-        if let Some(p) = self.peer(key.peer) {
-            p.streams.finish(key.id).ok();
+        if let Some(streams) = self.streams(key.peer) {
+            streams.finish(key.id).ok();
             self.touch(key.peer);
         }
     }
 
     /// Ends a stream at once, both halves.
     pub fn reset(&mut self, now: Instant, key: StreamKey, code: StreamCode, reason: &str) {
-        if let Some(p) = self.peer(key.peer) {
-            p.streams.reset(now, key.id, code, reason).ok();
+        if let Some(streams) = self.streams(key.peer) {
+            streams.reset(now, key.id, code, reason).ok();
             self.touch(key.peer);
         }
     }
@@ -234,7 +246,8 @@ impl StreamStage {
             }
             self.drain_events(index, events);
             self.tell_need(index, out);
-            let deadline = self.peer(index).and_then(|p| p.line.and(p.streams.deadline()));
+            let deadline = self.peer(index).filter(|p| p.line.is_some());
+            let deadline = deadline.and_then(|p| p.streams.as_ref()?.deadline());
             self.timers.set(index, deadline);
             self.forget_idle(index);
         }
@@ -246,7 +259,7 @@ impl StreamStage {
     /// Tells the partition whether a line is needed, when that has changed.
     fn tell_need(&mut self, index: u32, out: &mut Posts) {
         let Some(p) = self.peer(index) else { return };
-        let needs = !p.streams.is_idle();
+        let needs = !p.is_idle();
         if core::mem::replace(&mut p.wanting, needs) == needs {
             return;
         }
@@ -260,7 +273,8 @@ impl StreamStage {
         let Some(p) = peers.get_mut(index as usize).and_then(Option::as_mut) else { return false };
         let Some(line) = p.line else { return false };
         for _ in 0..ROUND {
-            let (max, streams) = (p.max_packet, &mut p.streams);
+            let Some(streams) = &mut p.streams else { return false };
+            let max = p.max_packet;
             let write = |buffer: &mut BytesMut| streams.poll_transmit(now, buffer, max);
             let Some((frame, priority)) = pool.frame(max, write) else { return false };
             out.push(Role::Partition(line.partition), Post::Seal { line, priority, frame });
@@ -277,20 +291,20 @@ impl StreamStage {
     /// Does what time demands; [`Self::settle`] is to follow.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(index) = self.timers.pop_due(now) {
-            if let Some(p) = self.peer(index) {
-                p.streams.handle_timeout(now);
+            if let Some(streams) = self.streams(index) {
+                streams.handle_timeout(now);
                 self.touch(index);
             }
         }
     }
 
-    /// Every peer with a line or streams, for status.
+    /// Every peer with which there were streams, for status.
     pub fn report(&self) -> impl Iterator<Item = PeerReport> + '_ {
         let peers = self.peers.iter().flatten();
-        peers.map(|p| PeerReport {
-            hashname: p.hashname,
-            stats: p.streams.stats(),
-            streams: p.streams.ids().filter_map(|id| p.streams.status(id)).collect(),
+        peers.filter_map(|p| {
+            let (hashname, streams) = (p.hashname, p.streams.as_ref()?);
+            let each = streams.ids().filter_map(|id| streams.status(id)).collect();
+            Some(PeerReport { hashname, stats: streams.stats(), streams: each })
         })
     }
 
@@ -301,8 +315,8 @@ impl StreamStage {
     }
 
     fn drain_events(&mut self, index: u32, events: &mut impl FnMut(StreamKey, StreamEvent)) {
-        let Some(p) = self.peer(index) else { return };
-        while let Some(event) = p.streams.poll_event() {
+        let Some(streams) = self.streams(index) else { return };
+        while let Some(event) = streams.poll_event() {
             let key = StreamKey { peer: index, id: stream_of(&event) };
             events(key, event);
         }
@@ -310,6 +324,22 @@ impl StreamStage {
 
     fn peer(&mut self, index: u32) -> Option<&mut Peer> {
         self.peers.get_mut(index as usize)?.as_mut()
+    }
+
+    fn streams(&mut self, index: u32) -> Option<&mut Streams> {
+        self.peer(index)?.streams.as_deref_mut()
+    }
+
+    /// The streams with a peer, made if there were none.
+    fn begin(&mut self, index: u32) -> Option<&mut Streams> {
+        let p = self.peers.get_mut(index as usize)?.as_mut()?;
+        Some(p.streams.get_or_insert_with(|| {
+            // The lower hashname numbers its streams evenly; both ends see the same order.
+            let side = if self.us < p.hashname { Side::Even } else { Side::Odd };
+            let mut streams = Streams::new(self.limits.clone(), side, p.max_packet);
+            streams.number_from(self.numbers);
+            Box::new(streams)
+        }))
     }
 
     fn touch(&mut self, index: u32) {
@@ -323,12 +353,9 @@ impl StreamStage {
         if let Some(&index) = self.by_name.get(&hashname) {
             return index;
         }
-        // The lower hashname numbers its streams evenly; both ends see the same order.
-        let side = if self.us < hashname { Side::Even } else { Side::Odd };
         let max_packet = crate::switch::line::MAX_DATAGRAM / 2;
-        let mut streams = Streams::new(self.limits.clone(), side, max_packet);
-        streams.number_from(self.numbers);
-        let peer = Peer { hashname, line: None, max_packet, streams, dirty: false, wanting: false };
+        let (line, streams) = (None, None);
+        let peer = Peer { hashname, line, max_packet, streams, dirty: false, wanting: false };
         let index = self.free.pop().unwrap_or_else(|| {
             self.peers.push(None);
             u32::try_from(self.peers.len() - 1).unwrap_or(u32::MAX)
@@ -342,11 +369,12 @@ impl StreamStage {
 
     /// A peer without a line and without streams is nobody.
     fn forget_idle(&mut self, index: u32) {
-        let idle = |p: &Peer| p.line.is_none() && p.streams.is_idle();
+        let idle = |p: &Peer| p.line.is_none() && p.is_idle();
         let Some(slot) = self.peers.get_mut(index as usize) else { return };
         if let Some(gone) = slot.take_if(|p| idle(p)) {
             self.by_name.remove(&gone.hashname);
-            self.numbers = self.numbers.max(gone.streams.numbered());
+            let numbered = gone.streams.map_or(0, |streams| streams.numbered());
+            self.numbers = self.numbers.max(numbered);
             self.timers.set(index, None);
             self.free.push(index);
         }
