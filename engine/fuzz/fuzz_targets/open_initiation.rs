@@ -4,7 +4,7 @@
 mod people;
 
 use libfuzzer_sys::fuzz_target;
-use people::{ALICE, BOB, NOW, initiation};
+use people::{ALICE, BOB, NOW, damaged, initiation};
 use trunkline_proto::base::Chance;
 use trunkline_proto::crypto::{Initiation, Knock};
 
@@ -15,12 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let mut payload = [[0; 20].as_slice(), ALICE.record().encoded()].concat();
     match data.split_first() {
         Some((0, rest)) => payload = rest[..rest.len().min(1_192)].to_vec(),
-        Some((_, edits)) => {
-            for edit in edits.chunks_exact(3) {
-                let at = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % payload.len();
-                payload[at] ^= edit[2];
-            }
-        }
+        Some((_, edits)) => payload = damaged(&payload, edits),
         None => {}
     }
     let honest = payload.get(20..) == Some(ALICE.record().encoded());

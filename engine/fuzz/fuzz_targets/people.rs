@@ -18,8 +18,10 @@ pub const OPENER: Opener = Opener {
     capabilities: Capabilities(0),
 };
 
+/// The key file of Alice.
+pub const ALICE_TEXT: &str = include_str!("../keys/alice.key");
 /// Alice, of the space `home`. Her record holds for a hundred years from [`NOW`].
-pub static ALICE: Person = Person::new(|| read(include_str!("../keys/alice.key")));
+pub static ALICE: Person = Person::new(|| read(ALICE_TEXT));
 /// Bob, of the same space and for as long.
 pub static BOB: Person = Person::new(|| read(include_str!("../keys/bob.key")));
 /// Carol, of the same space and for as long.
@@ -30,6 +32,16 @@ pub type Person = LazyLock<Arc<Identity>>;
 /// Kept keys: to find RSA primes takes most of a minute in code that counts its own steps.
 fn read(text: &str) -> Arc<Identity> {
     Arc::new(Identity::from_text(text).unwrap())
+}
+
+/// `bytes` after `edits`: each of three bytes, where and how to change one of them.
+pub fn damaged(bytes: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for edit in edits.chunks_exact(3) {
+        let at = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % bytes.len();
+        bytes[at] ^= edit[2];
+    }
+    bytes
 }
 
 pub fn noise<'a>(secret: &'a [u8], prologue: &'a [u8]) -> Builder<'a> {
