@@ -1,30 +1,19 @@
 //! Any bytes as an announcement and as a digest: read, and taken by a routing with one link.
 #![no_main]
 
-use std::sync::{Arc, OnceLock};
+mod people;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, LinkId, Space, Wall};
-use trunkline_proto::crypto::Identity;
+use people::{ALICE, BOB, NOW};
+use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, LinkId};
 use trunkline_proto::mesh::Routing;
 use trunkline_proto::wire::announce::{
     Announcement, AnnouncementHead, Digest, DigestWriter, announcement_frame,
 };
 use trunkline_proto::wire::link::{Capabilities, Cost, HEADER_LEN, NodeName};
-
-const WALL: Wall = Wall::from_secs(1_800_000_000);
-
-fn two() -> &'static [Arc<Identity>; 2] {
-    static TWO: OnceLock<[Arc<Identity>; 2]> = OnceLock::new();
-    TWO.get_or_init(|| {
-        [1, 2].map(|seed| {
-            let (space, mut chance) = (Space::new("fuzz").unwrap(), Chance::from_number(seed));
-            let life = Duration::from_secs(86_400);
-            Arc::new(Identity::generate(&space, 2_048, &mut chance, WALL, life).unwrap())
-        })
-    })
-}
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(said) = Announcement::parse(data) {
@@ -39,14 +28,13 @@ fuzz_target!(|data: &[u8]| {
         digest.entries().for_each(|e| writer.push(e));
         assert_eq!(&writer.frame(digest.last).unwrap()[HEADER_LEN..], data);
     }
-    let [me, peer] = two();
     let (limits, chance) = (Limits::default(), Chance::from_number(1));
     let (name, can) = (NodeName::default(), Capabilities(0));
-    let mut routing = Routing::new(Arc::clone(me), BootEpoch(1), name, can, &limits, chance);
+    let mut routing = Routing::new(Arc::clone(&ALICE), BootEpoch(1), name, can, &limits, chance);
     let now = Instant::from_micros(1_000_000);
-    routing.link_up(now, LinkId(1), peer.record(), BootEpoch(1), Cost::ONE).unwrap();
-    let _ = routing.announcement(now, WALL, LinkId(1), data);
+    routing.link_up(now, LinkId(1), BOB.record(), BootEpoch(1), Cost::ONE).unwrap();
+    let _ = routing.announcement(now, NOW, LinkId(1), data);
     let _ = routing.digest(now, LinkId(1), data);
-    routing.handle_timeout(now + Duration::from_secs(5), WALL);
-    assert!(routing.nodes(now).all(|n| n.hashname == me.hashname()), "nobody forges a word");
+    routing.handle_timeout(now + Duration::from_secs(5), NOW);
+    assert!(routing.nodes(now).all(|n| n.hashname == ALICE.hashname()), "nobody forges a word");
 });

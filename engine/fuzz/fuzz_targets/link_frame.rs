@@ -2,28 +2,18 @@
 //! taken by a session that has just begun.
 #![no_main]
 
-use std::sync::{Arc, OnceLock};
+mod people;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, LinkId, Space, Wall};
-use trunkline_proto::crypto::Identity;
+use people::{ALICE, NOW};
+use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, LinkId};
 use trunkline_proto::mesh::{LinkSession, LinkTerms, Side, Transport};
 use trunkline_proto::wire::link::{
     Capabilities, Cost, FRAME_MAX, Goodbye, HEADER_LEN, Hello, LinkHeader, NodeName, Stamp,
 };
-
-const WALL: Wall = Wall::from_secs(1_800_000_000);
-
-fn us() -> Arc<Identity> {
-    static US: OnceLock<Arc<Identity>> = OnceLock::new();
-    let make = || {
-        let (space, mut chance) = (Space::new("fuzz").unwrap(), Chance::from_number(1));
-        let life = Duration::from_secs(86_400);
-        Arc::new(Identity::generate(&space, 2_048, &mut chance, WALL, life).unwrap())
-    };
-    Arc::clone(US.get_or_init(make))
-}
 
 fuzz_target!(|data: &[u8]| {
     let terms = LinkTerms {
@@ -38,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
         LinkId(1),
         Side::Accepted,
         Transport::Plain,
-        us(),
+        Arc::clone(&ALICE),
         BootEpoch(1),
         &terms,
         &Limits::default(),
@@ -54,7 +44,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(hello.frame().unwrap().get(HEADER_LEN..), Some(body));
         }
         let _ = (Goodbye::parse(body), Stamp::parse(body));
-        let _ = session.handle_frame(Instant::ZERO, WALL, header.kind, body);
+        let _ = session.handle_frame(Instant::ZERO, NOW, header.kind, body);
         rest = rest.get(header.frame_len()..).unwrap_or_default();
     }
     assert!(!session.is_up(), "nobody guesses a proof");

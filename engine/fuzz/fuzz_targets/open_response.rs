@@ -4,14 +4,13 @@
 mod people;
 
 use libfuzzer_sys::fuzz_target;
-use people::{OPENER, people, response};
+use people::{ALICE, BOB, OPENER, response};
 use trunkline_proto::base::{Chance, Instant};
 use trunkline_proto::crypto::PendingOpen;
 
 fuzz_target!(|data: &[u8]| {
-    let [alice, bob] = people();
     let mut chance = Chance::from_number(3);
-    let mut pending = PendingOpen::start(alice, bob.record(), OPENER, &mut chance).unwrap();
+    let mut pending = PendingOpen::start(&ALICE, BOB.record(), OPENER, &mut chance).unwrap();
     let body = pending.body().clone();
     assert!(pending.finish(data, Instant::ZERO).is_err());
     assert!(pending.take_cookie(data).is_err());

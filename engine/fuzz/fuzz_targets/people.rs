@@ -1,14 +1,13 @@
-//! Two identities for targets that need a handshake, and the other side of one, written from
+//! Three identities for targets that need one, and the other side of a handshake, written from
 //! the protocol's description with another cryptographic library: so the fuzzer's bytes get past
 //! the seals, and nothing here shares a mistake with the code under test.
 #![allow(dead_code)] // each target uses its part
 
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
 use snow::{Builder, HandshakeState};
-use trunkline_proto::base::{BootEpoch, Chance, LineId, Space, Wall};
+use trunkline_proto::base::{BootEpoch, LineId, Wall};
 use trunkline_proto::crypto::{Capabilities, Identity, Opener};
 
 pub const NOW: Wall = Wall::from_secs(1_800_000_000);
@@ -19,17 +18,30 @@ pub const OPENER: Opener = Opener {
     capabilities: Capabilities(0),
 };
 
-/// Alice and Bob, of the space `home`.
-pub fn people() -> &'static [Identity; 2] {
-    static PEOPLE: OnceLock<[Identity; 2]> = OnceLock::new();
-    PEOPLE.get_or_init(|| {
-        let space = Space::new("home").unwrap();
-        [1, 2].map(|seed| {
-            let mut chance = Chance::from_number(seed);
-            Identity::generate(&space, 2_048, &mut chance, NOW, Duration::from_secs(86_400))
-                .unwrap()
-        })
-    })
+/// The key file of Alice.
+pub const ALICE_TEXT: &str = include_str!("../keys/alice.key");
+/// Alice, of the space `home`. Her record holds for a hundred years from [`NOW`].
+pub static ALICE: Person = Person::new(|| read(ALICE_TEXT));
+/// Bob, of the same space and for as long.
+pub static BOB: Person = Person::new(|| read(include_str!("../keys/bob.key")));
+/// Carol, of the same space and for as long.
+pub static CAROL: Person = Person::new(|| read(include_str!("../keys/carol.key")));
+
+pub type Person = LazyLock<Arc<Identity>>;
+
+/// Kept keys: to find RSA primes takes most of a minute in code that counts its own steps.
+fn read(text: &str) -> Arc<Identity> {
+    Arc::new(Identity::from_text(text).unwrap())
+}
+
+/// `bytes` after `edits`: each of three bytes, where and how to change one of them.
+pub fn damaged(bytes: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for edit in edits.chunks_exact(3) {
+        let at = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % bytes.len();
+        bytes[at] ^= edit[2];
+    }
+    bytes
 }
 
 pub fn noise<'a>(secret: &'a [u8], prologue: &'a [u8]) -> Builder<'a> {
@@ -42,17 +54,16 @@ pub fn noise<'a>(secret: &'a [u8], prologue: &'a [u8]) -> Builder<'a> {
 
 /// Alice's initiation to Bob, with any payload.
 pub fn initiation(payload: &[u8]) -> Vec<u8> {
-    let [alice, bob] = people();
     let head = [&[1], OPENER.line.0.as_slice()].concat();
     let prologue = [b"trunkline open 1", head.as_slice()].concat();
-    let mut state = noise(alice.line_secret(), &prologue)
-        .remote_public_key(bob.record().line_key())
+    let mut state = noise(ALICE.line_secret(), &prologue)
+        .remote_public_key(BOB.record().line_key())
         .unwrap()
         .fixed_ephemeral_key_for_testing_only(&[7; 32])
         .build_initiator()
         .unwrap();
     let mut body = [head, write(&mut state, payload)].concat();
-    let key = [b"trunkline mac1 1", bob.record().line_key().as_slice()].concat();
+    let key = [b"trunkline mac1 1", BOB.record().line_key().as_slice()].concat();
     let mac1 = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), &body);
     body.extend_from_slice(&mac1.as_ref()[..16]);
     body.extend_from_slice(&[0; 16]);
@@ -61,9 +72,8 @@ pub fn initiation(payload: &[u8]) -> Vec<u8> {
 
 /// Bob's response to an initiation, with any payload.
 pub fn response(initiation: &[u8], payload: &[u8]) -> Vec<u8> {
-    let [_, bob] = people();
     let prologue = [b"trunkline open 1", &initiation[..17]].concat();
-    let mut state = noise(bob.line_secret(), &prologue)
+    let mut state = noise(BOB.line_secret(), &prologue)
         .fixed_ephemeral_key_for_testing_only(&[8; 32])
         .build_responder()
         .unwrap();

@@ -22,7 +22,7 @@ use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::stage::streams::StreamKey;
 use trunkline_proto::switch::streams::{Open, ReadState, StreamEvent, StreamLimits};
-use trunkline_proto::switch::{Effect, LineRef, Message, Setting, Switch};
+use trunkline_proto::switch::{Effect, LineRef, Message, Setting, State, Switch};
 use trunkline_proto::wire::inner::Inner;
 use trunkline_proto::wire::packet;
 use trunkline_proto::wire::sealed;
@@ -267,7 +267,10 @@ fn s20_messages_pings_and_the_close_are_taken_as_json() {
     w.say(r#"{"pong":9}"#, b"nobody asked");
     assert_eq!(w.peer.counters().unsealed, pongs + 1);
     assert_eq!(w.node.drops().total(), 0);
-    let lines = |w: &World| w.node.peers().count();
+    let lines = |w: &World| {
+        let contacts = w.node.switch().unwrap().report(NOW);
+        contacts.filter(|c| c.state == State::Connected).count()
+    };
     assert_eq!(lines(&w), 1);
     w.say(r#"{"close":11}"#, b"");
     assert_eq!(lines(&w), 0, "the line stands after its end");

@@ -6,12 +6,17 @@
 use std::time::Duration;
 
 use trunkline_proto::base::Limits;
+use trunkline_proto::wire::link::{CONTROL_MAX, FRAME_MAX};
 
 use super::read::{Raw, Section, within};
 use super::units;
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
+/// What every neighbour takes; it closes a link that carries more.
+const FRAME: u64 = FRAME_MAX as u64;
+/// The same for what is no package.
+const CONTROL: u64 = CONTROL_MAX as u64;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -81,8 +86,8 @@ limits! {
     heartbeat: time ms(10), secs(60);
     heartbeats_missed: count 1, 100;
     links: count 1, 65_536;
-    control_frame: bytes 2 * KIB, 64 * KIB;
-    frame: bytes 2 * KIB, 64 * KIB;
+    control_frame: bytes 2 * KIB, CONTROL;
+    frame: bytes 2 * KIB, FRAME;
     message: bytes KIB, GIB;
     assembling: bytes KIB, 64 * GIB;
     ttl: count 1, 255;
@@ -90,7 +95,7 @@ limits! {
     lane_items: count 16, 1_048_576;
     origins: count 2, 1_000_000;
     neighbours: count 1, 1_024;
-    announcement: bytes KIB, 64 * KIB;
+    announcement: bytes KIB, CONTROL;
     announcement_interval: time ms(10), secs(60);
     announcement_refresh: time secs(1), secs(86_400);
     announcement_expiry: time secs(2), secs(604_800);

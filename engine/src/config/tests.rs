@@ -83,6 +83,16 @@ fn every_limit_can_be_set_and_has_bounds() {
 }
 
 #[test]
+fn no_frame_may_be_larger_than_neighbours_take() {
+    for (name, largest) in [("frame", "16KiB"), ("control_frame", "4KiB"), ("announcement", "4KiB")]
+    {
+        let problem = complaints(&format!("[limits]\n{name} = \"16385B\"\n"));
+        assert!(problem.contains(&format!("to {largest}")), "{problem}");
+        with(&format!("[limits]\n{name} = \"{largest}\"\n"));
+    }
+}
+
+#[test]
 fn limits_that_cannot_hold_together_are_refused() {
     let problem = complaints("[limits]\nrekey_after = \"10min\"\n");
     assert!(problem.contains("keys_dead_after must be longer than rekey_after"), "{problem}");

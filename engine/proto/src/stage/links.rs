@@ -238,7 +238,12 @@ impl Link {
         let (mut packages, mut count) = (0, 0);
         loop {
             let here = bytes.get(packages..).unwrap_or_default();
-            let header = LinkHeader::peek(here)?.filter(|h| here.len() >= h.frame_len());
+            let header = match LinkHeader::peek(here) {
+                // What came whole before the framing broke is taken first: it must not matter
+                // how the bytes were cut into reads.
+                Err(_) if packages > 0 => None,
+                header => header?.filter(|h| here.len() >= h.frame_len()),
+            };
             let package = header.filter(|h| h.kind == LinkKind::Package);
             if let Some(h) = package {
                 if self.peer.is_none() {
@@ -263,6 +268,75 @@ impl Link {
                 (LinkKind::Digest, Some(_)) => Piece::Digest(body),
                 (kind, _) => Piece::Control(kind, body),
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BootEpoch, Limits};
+    use crate::crypto::tests::NOW;
+    use crate::mesh::tests::member;
+    use crate::mesh::{LinkTerms, Side, Transport};
+    use crate::wire::link::{Capabilities, NodeName};
+
+    const LINK: LinkId = LinkId(1);
+
+    /// Links of one, whose neighbour is proved.
+    fn up() -> Links {
+        let mut chance = Chance::from_number(1);
+        let terms = LinkTerms {
+            cost: Cost::ONE,
+            name: NodeName::default(),
+            capabilities: Capabilities::default(),
+            heartbeat: Limits::default().heartbeat,
+            voucher: Bytes::new(),
+        };
+        let session = LinkSession::new(
+            Instant::ZERO,
+            LINK,
+            Side::Accepted,
+            Transport::Plain,
+            member(0),
+            BootEpoch(1),
+            &terms,
+            &Limits::default(),
+            &mut chance,
+        )
+        .unwrap();
+        let mut links = Links::new(Plan::collapsed(1), &mut chance);
+        links.open(LINK, session, Cost::ONE, &mut Posts::default(), &mut |_| {});
+        links.links.get_mut(&LINK).unwrap().peer = Some(member(1).hashname());
+        links
+    }
+
+    /// Packages told of and packages passed on, when `bytes` are read `piece` at a time.
+    fn taken(bytes: &[u8], piece: usize) -> (u32, usize) {
+        let (mut links, mut out, mut told, mut partial) =
+            (up(), Posts::default(), 0, BytesMut::new());
+        for piece in bytes.chunks(piece) {
+            partial.extend_from_slice(piece);
+            told += links.received(Instant::ZERO, NOW, LINK, &mut partial, &mut out, &mut |_| {});
+        }
+        let mut passed = 0;
+        while let Some((_, post)) = out.pop() {
+            if let Post::Transit { frames, .. } = post {
+                passed += frames.len();
+            }
+        }
+        assert_eq!(links.drops().of(DropReason::UnknownKind), 1);
+        (told, passed)
+    }
+
+    #[test]
+    fn n2_packages_before_a_broken_frame_are_taken_however_the_bytes_are_cut() {
+        let package = LinkHeader::new(LinkKind::Package, Default::default(), 3).unwrap();
+        let package = [&package.emit(), b"abc".as_slice()].concat();
+        // No kind 0 exists.
+        let bytes = [&package, &package, [0, 0, 0, 0].as_slice()].concat();
+        for piece in 1..=bytes.len() {
+            assert_eq!(taken(&bytes, piece), (2, 2 * package.len()), "{piece} at a time");
         }
     }
 }
