@@ -359,6 +359,16 @@ fn s27_without_a_key_the_wait_ends_with_a_code() {
 }
 
 #[test]
+fn s27_a_ping_of_nobody_known_says_that_there_is_no_way_not_that_time_is_up() {
+    let now = Instant::from_micros(1);
+    let mut a = end(0, 1, Limits::default());
+    let question = Question::Ping { priority: Priority::DEFAULT, length: 9, patience: 1_000 * MS };
+    a.switch.ask(now, Ask { token: Token(1), peer: identity(1).hashname(), question });
+    pass(now, 11, &mut [&mut a], |_| true);
+    assert!(matches!(a.answers[..], [(_, Answer::Failed { code: Code::NoRoute, by: None })]));
+}
+
+#[test]
 fn a_forged_return_cannot_hold_the_timers() {
     let (mut a, mut b, now) = pair();
     a.switch.want(now, b.hashname);

@@ -53,6 +53,11 @@ impl Contacts {
         self.slots.iter().flatten()
     }
 
+    /// Every slot there is, taken or free.
+    pub(super) fn all_slots(&self) -> core::ops::Range<u32> {
+        0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_address.len()
     }

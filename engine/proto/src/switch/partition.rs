@@ -333,8 +333,7 @@ impl Switch {
 
     /// Ends every line and says so to the peers.
     pub fn close_all(&mut self, now: Instant) {
-        let last = u32::try_from(self.contacts.len()).unwrap_or(u32::MAX);
-        for slot in 0..last.saturating_mul(2).max(64) {
+        for slot in self.contacts.all_slots() {
             if self.contacts.get(slot).and_then(Contact::line).is_some_and(Line::is_up) {
                 let close = Frame::copied(&Inner::close(Code::ShuttingDown as u8));
                 self.seal_to(now, slot, Priority::HIGHEST, close);
@@ -364,11 +363,13 @@ impl Switch {
     fn contact_timeout(&mut self, now: Instant, _wall: Wall, slot: u32) {
         let limits = self.setting.limits.clone();
         let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let code = match contact.state() {
+            State::Connecting | State::Connected => Code::TimedOut,
+            // Nothing has left: to whom, or on what way, is not known.
+            State::Unknown | State::Seen | State::Resolving | State::Resolved => Code::NoRoute,
+        };
         for token in contact.questions.expired(now) {
-            self.effects.push_back(Effect::Answered(
-                token,
-                Answer::Failed { code: Code::TimedOut, by: None },
-            ));
+            self.effects.push_back(Effect::Answered(token, Answer::Failed { code, by: None }));
         }
         let wanted = contact.wanted;
         let pathless = contact.pathless_until.is_some_and(|end| end <= now);
