@@ -1,15 +1,26 @@
-//! Any bytes are a key record or an error; a record that parses is the bytes it was read from.
+//! Any bytes, or a damaged record, are a key record or an error; a record that parses is the
+//! bytes it was read from, and only the honest one is true.
 #![no_main]
 
+mod people;
+
 use libfuzzer_sys::fuzz_target;
-use trunkline_proto::base::Wall;
+use people::{ALICE, NOW, damaged};
 use trunkline_proto::crypto::KeyRecord;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(record) = KeyRecord::parse(data) {
-        assert_eq!(record.encoded(), data);
-        let _ = record.hashname();
+    let honest = ALICE.record().encoded();
+    let bytes = match data.split_first() {
+        Some((0, rest)) => rest.to_vec(),
+        Some((_, edits)) => damaged(honest, edits),
+        None => return,
+    };
+    if let Ok(record) = KeyRecord::parse(&bytes) {
+        assert_eq!(record.encoded(), bytes);
+        let same = record.hashname() == ALICE.hashname();
         // Nobody's key signs by chance.
-        assert!(record.verify(Wall::from_secs(0)).is_err());
+        let verified = record.verify(NOW);
+        assert_eq!(verified.is_ok(), bytes == **honest);
+        assert!(verified.is_err() || same);
     }
 });
