@@ -32,8 +32,8 @@ const BACKLOG: i32 = 1024;
 
 /// Where `tcpi_min_rtt` (microseconds) stands in `struct tcp_info`, counted in 32-bit words.
 const INFO_LEAST_ROUND_TRIP: usize = 37;
-/// The flag of `SO_BUF_LOCK` for the send buffer.
-const SEND_LOCKED: libc::c_int = 1;
+/// The flag of `SO_BUF_LOCK` for the receive buffer; the other one is the send buffer's.
+const RECEIVE_LOCKED: u32 = 2;
 /// Most that [`bound_held`] can bound: twice the usual `net.core.wmem_max`, as the kernel doubles.
 pub const HELD_MAX: usize = 416 << 10;
 
@@ -177,16 +177,14 @@ pub fn least_round_trip(stream: &TcpStream) -> io::Result<Duration> {
 /// # Errors
 /// The system's; kernels before 5.14 cannot be given the choice back and are left alone.
 pub fn bound_held(stream: &TcpStream, bytes: Option<usize>) -> io::Result<()> {
-    let lock = |on| sys::set_option(stream.as_fd(), libc::SOL_SOCKET, libc::SO_BUF_LOCK, on);
-    lock(SEND_LOCKED)?;
-    match bytes {
-        // The kernel doubles what it is told, for its own records of each segment.
-        Some(bytes) => SockRef::from(stream).set_send_buffer_size(bytes / 2),
-        None => {
-            SockRef::from(stream).set_send_buffer_size(HELD_MAX / 2)?;
-            lock(0)
-        }
-    }
+    let (fd, level, name) = (stream.as_fd(), libc::SOL_SOCKET, libc::SO_BUF_LOCK);
+    let mut locks = [0];
+    sys::get_option(fd, level, name, &mut locks)?;
+    // The kernel doubles what it is told, for its own records of each segment, and from then on
+    // takes the choice for ours.
+    SockRef::from(stream).set_send_buffer_size(bytes.unwrap_or(HELD_MAX) / 2)?;
+    let [others] = locks.map(|l| (l & RECEIVE_LOCKED).cast_signed());
+    if bytes.is_none() { sys::set_option(fd, level, name, others) } else { Ok(()) }
 }
 
 /// The congestion control in use.

@@ -9,7 +9,7 @@
 //!   needs to find out whether there is more, and half a millisecond for wake-ups. The queues of
 //!   network cards and of routers that buffer too much are made of this.
 //!
-//! Fast links are left alone: there the numbers are larger than what the kernel keeps anyhow. The
+//! Links of 2 Gbit/s and more, and longer ones than the bound can reach, are left to the kernel. The
 //! bound never chokes a link that could go faster: what drains in two round trips is twice what it
 //! did in the one before, so bound and rate double together until the link is the limit again.
 
@@ -28,7 +28,7 @@ const EXACT: u32 = 128 << 10;
 /// A link that drains so many bytes a millisecond (2 Gbit/s) is no narrow one: bounding it costs
 /// more wake-ups than it saves anybody time.
 const NARROW: u64 = 250_000;
-/// Least bytes the kernel may hold, so that the largest frame fits.
+/// Least bytes the kernel may hold: a few segments, with its own records of them.
 const HELD_LEAST: u64 = 16 << 10;
 /// The shortest time that is measured.
 const SPAN: Duration = Duration::from_millis(20);
@@ -46,7 +46,8 @@ impl Bounds {
     /// For a link that drains so many bytes a millisecond and takes so long for a round trip.
     fn of(bytes_per_ms: u64, round_trip: Duration) -> Self {
         let unsent = (bytes_per_ms / 2).clamp(UNSENT.0, UNSENT.1);
-        let us = 2 * u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX / 4) + 500;
+        let us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        let us = us.saturating_mul(2).saturating_add(500);
         let held = (bytes_per_ms.saturating_mul(us) / 1_000).max(HELD_LEAST);
         let held = usize::try_from(held).ok();
         let held = held.filter(|h| *h <= tcp::HELD_MAX && bytes_per_ms < NARROW);
@@ -116,7 +117,10 @@ impl Late {
         let bounds = Bounds::of(taken.saturating_mul(1_000) / us, round_trip);
         if bounds.differs(&self.bounds) {
             let _ = tcp::set_unsent_limit(socket, bounds.unsent);
-            let _ = tcp::bound_held(socket, bounds.held);
+            if bounds.held != self.bounds.held {
+                // Not oftener: giving back what is not bounded would shrink what the kernel grew.
+                let _ = tcp::bound_held(socket, bounds.held);
+            }
             transport.set_exact(bounds.unsent < EXACT);
             self.bounds = bounds;
         }
