@@ -5,9 +5,10 @@
 //!   their open answered ──► next ──first packet──►─┘
 //! ```
 //!
-//! Three sets of keys may be alive at once, so that no packet is lost at a change. The line
-//! lives as long as the peer does: new keys change nothing for what is inside, a new boot epoch
-//! of the peer ends it.
+//! Three sets of keys may be alive at once, so that no packet is lost at a change. New keys change
+//! nothing for what is inside, a new boot epoch of the peer ends it. The line lives as long as the
+//! peer does and somebody uses it: keys that nobody needed are retired in place of being renewed,
+//! which means that they still open packets but seal no more, and the line ends when they die.
 //!
 //! When both ends open at the same time both handshakes succeed. The session opened by the lower
 //! hashname is the one to use, and both ends see it that way.
@@ -271,9 +272,10 @@ impl Line {
         self.owed.replace(self.owed.unwrap_or(now + OWED)).is_none()
     }
 
-    /// Whether the peer has waited for an answer long enough.
-    pub(super) fn is_owing(&self, now: Instant) -> bool {
-        self.owed.is_some_and(|by| by <= now)
+    /// Whether the peer has waited for an answer long enough. It is asked once: a line that cannot
+    /// answer any more must not be due for it again and again.
+    pub(super) fn take_owed(&mut self, now: Instant) -> bool {
+        self.owed.take_if(|by| *by <= now).is_some()
     }
 
     /// Whether keys that grow old are worth new ones. If not they are retired: lines that nobody
@@ -385,6 +387,18 @@ mod tests {
         let (peer_line, epoch) = (LineId([0; 16]), BootEpoch(epoch));
         let (generation, made, by_lower) = (0, Instant::ZERO, true);
         Keys { session, generation, peer_line, epoch, made, by_lower, highest: None }
+    }
+
+    #[test]
+    fn s19_a_line_that_cannot_answer_is_due_for_it_once() {
+        let limits = Limits::default();
+        let mut line = Line::new(Instant::ZERO, Path::Mesh);
+        line.previous = Some(keys(1));
+        assert!(line.owes(Instant::ZERO) && !line.owes(Instant::ZERO));
+        let due = line.deadline(&limits, false);
+        assert_eq!(due, Instant::ZERO + OWED);
+        assert!(line.take_owed(due) && !line.take_owed(due));
+        assert!(line.deadline(&limits, false) > due);
     }
 
     #[test]

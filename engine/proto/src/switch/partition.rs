@@ -313,19 +313,26 @@ impl Switch {
 
     /// Seals a packet of a stream and sends it. One for a line that is gone is counted.
     pub fn seal(&mut self, now: Instant, line: LineRef, priority: Priority, frame: Frame) {
-        match self.contacts.get(line.slot) {
-            Some(c) if c.tenant == line.tenant => {
-                self.use_line(now, line.slot);
+        match self.contacts.get_mut(line.slot).filter(|c| c.tenant == line.tenant) {
+            Some(contact) => {
+                let rested = contact.line_mut().is_some_and(|line| line.used(now));
+                self.rested(line.slot, rested);
                 self.seal_to(now, line.slot, priority, frame);
             }
-            _ => self.counters.drops.count(DropReason::LineDown),
+            None => self.counters.drops.count(DropReason::LineDown),
         }
     }
 
     /// The line carries something that is not its own upkeep.
     pub(super) fn use_line(&mut self, now: Instant, slot: u32) {
         let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
-        if line.is_some_and(|line| line.used(now)) {
+        let rested = line.is_some_and(|line| line.used(now));
+        self.rested(slot, rested);
+    }
+
+    /// If a line rested and is used again, streams are told.
+    fn rested(&mut self, slot: u32, rested: bool) {
+        if rested {
             self.announce_line(slot);
             self.schedule(slot);
         }
@@ -401,13 +408,13 @@ impl Switch {
                 if line.retire(now, &limits, wanted) {
                     return self.retired(slot);
                 }
-                let owing = line.is_owing(now);
+                let owed = line.take_owed(now);
                 let renew = line.renewal.is_none() && line.wants_renewal(now, &limits, wanted);
                 if renew && !self.begin_open(now, slot) {
                     return self.fall(slot, Code::NoKey);
                 }
                 self.repeat_open(now, slot);
-                if owing {
+                if owed {
                     self.pong(now, slot, Priority::HIGHEST, 0, inner::ECHO);
                 }
             }
