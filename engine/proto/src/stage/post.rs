@@ -187,24 +187,15 @@ impl Post {
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
         match self {
-            Self::Datagram { .. }
-            | Self::Package(_)
-            | Self::Transit { .. }
-            | Self::Originate(_)
-            | Self::Refused { .. }
-            | Self::SendDatagram { .. }
-            | Self::Announcement { .. }
-            | Self::Digest { .. }
-            // In order with each other: an end must not overtake the last bytes.
-            | Self::Stream { .. }
-            | Self::LineUp { .. }
-            | Self::LinePath { .. }
-            | Self::LineRests { .. }
-            | Self::LineDown { .. } => false,
             Self::Seal { priority, .. } | Self::Enqueue { lane: Lane::Data(priority), .. } => {
                 priority.level() > Priority::DEFAULT.level()
             }
-            _ => true,
+            // In order with the packets of streams: an end must not overtake the last bytes.
+            Self::LineUp { .. }
+            | Self::LinePath { .. }
+            | Self::LineRests { .. }
+            | Self::LineDown { .. } => false,
+            _ => !self.is_data(),
         }
     }
 }

@@ -373,8 +373,8 @@ impl StreamStage {
         let Some(slot) = self.peers.get_mut(index as usize) else { return };
         if let Some(gone) = slot.take_if(|p| idle(p)) {
             self.by_name.remove(&gone.hashname);
-            let numbered = gone.streams.map_or(0, |streams| streams.numbered());
-            self.numbers = self.numbers.max(numbered);
+            let next = gone.streams.map_or(0, |streams| streams.next_number());
+            self.numbers = self.numbers.max(next);
             self.timers.set(index, None);
             self.free.push(index);
         }

@@ -16,7 +16,7 @@
 //!   {"message":7,"total":5,"offset":0,"reply":true} bytes…
 //! ```
 
-use super::packet::{Action, Packet, Place, Value};
+use super::packet::{Action, Packet, Place};
 use crate::base::DropReason;
 
 /// First of the kinds that belong to streams.
@@ -97,22 +97,17 @@ impl Inner {
     /// [`DropReason::Malformed`] if a key is missing or its value impossible,
     /// [`DropReason::Unhandled`] if nothing here knows what it asks for.
     pub fn from_json(packet: &Packet<'_>) -> Result<Self, DropReason> {
-        let number = |key: &str| packet.number(key).ok_or(DropReason::Malformed);
         Ok(match packet.action(Place::Line) {
             Action::Stream => Self::Stream,
-            Action::Ping => Self::Ping(number("ping")?),
-            Action::Pong => Self::Pong(number("pong")?),
-            Action::Close => Self::Close(narrow(number("close")?)?),
+            Action::Ping => Self::Ping(packet.need("ping")?),
+            Action::Pong => Self::Pong(packet.need("pong")?),
+            Action::Close => Self::Close(packet.need("close")?),
             Action::Message => {
                 let part = Part {
-                    reply: match packet.get("reply") {
-                        None => false,
-                        Some(Value::Flag(reply)) => reply,
-                        Some(_) => return Err(DropReason::Malformed),
-                    },
-                    id: number("message")?,
-                    total: narrow(number("total")?)?,
-                    offset: narrow(number("offset")?)?,
+                    reply: packet.flag("reply")?,
+                    id: packet.need("message")?,
+                    total: packet.need("total")?,
+                    offset: packet.need("offset")?,
                 };
                 Self::Message(part.holding(packet.body)?)
             }
@@ -169,10 +164,6 @@ impl Part {
         let end = u64::from(self.offset) + bytes.len() as u64;
         if end > u64::from(self.total) { Err(DropReason::Malformed) } else { Ok(self) }
     }
-}
-
-fn narrow<N: TryFrom<u64>>(number: u64) -> Result<N, DropReason> {
-    N::try_from(number).map_err(|_| DropReason::Malformed)
 }
 
 #[cfg(test)]

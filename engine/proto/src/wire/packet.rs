@@ -92,6 +92,27 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The number at a key of a packet whose form demands one of this size.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] if it is missing, something else, or too large.
+    pub fn need<N: TryFrom<u64>>(&self, key: &str) -> Result<N, DropReason> {
+        let number = self.number(key).and_then(|n| N::try_from(n).ok());
+        number.ok_or(DropReason::Malformed)
+    }
+
+    /// The flag at a key; false where it is missing.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] if it is something else.
+    pub fn flag(&self, key: &str) -> Result<bool, DropReason> {
+        match self.get(key) {
+            None => Ok(false),
+            Some(Value::Flag(flag)) => Ok(flag),
+            Some(_) => Err(DropReason::Malformed),
+        }
+    }
+
     /// The array at a key, if it holds nothing but pairs of numbers.
     #[must_use]
     pub fn pairs(&self, key: &str) -> Option<Pairs<'_>> {

@@ -55,9 +55,8 @@ impl Header {
     /// [`DropReason::Malformed`] if a key is missing or its value impossible.
     pub fn from_json(packet: &Packet<'_>) -> Result<Self, DropReason> {
         let line = packet.text("sline").and_then(packet::from_hex).ok_or(DropReason::Malformed)?;
-        let counter = packet.number("n").ok_or(DropReason::Malformed)?;
-        let level = packet.number("p").and_then(|p| u8::try_from(p).ok());
-        let priority = level.and_then(Priority::new).ok_or(DropReason::Malformed)?;
+        let counter = packet.need("n")?;
+        let priority = Priority::new(packet.need("p")?).ok_or(DropReason::Malformed)?;
         Ok(Self { priority, line: LineId(line), counter })
     }
 

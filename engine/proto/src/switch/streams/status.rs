@@ -10,9 +10,9 @@ impl Streams {
         self.table.len() == 0 && self.answers.is_empty()
     }
 
-    /// How many streams of ours there were, forgotten ones before them included.
+    /// The number that the next stream of ours gets.
     #[must_use]
-    pub const fn numbered(&self) -> u64 {
+    pub const fn next_number(&self) -> u64 {
         self.ours.next()
     }
 

@@ -8,7 +8,7 @@
 
 use super::{Content, Header, Sequence};
 use crate::base::{Address, DropReason, Priority};
-use crate::wire::packet::{Packet, Value, from_hex, hex, quoted};
+use crate::wire::packet::{Packet, from_hex, hex, quoted};
 
 impl Content {
     const ALL: [Self; 5] = [Self::Message, Self::Switch, Self::Sealed, Self::Return, Self::Probe];
@@ -33,22 +33,17 @@ impl Header {
     pub fn from_json(packet: &Packet<'_>) -> Result<Self, DropReason> {
         let content = packet.text("content").ok_or(DropReason::Malformed)?;
         let content = Content::ALL.into_iter().find(|c| c.label() == content);
-        let reply = match packet.get("reply") {
-            None => false,
-            Some(Value::Flag(reply)) => reply,
-            Some(_) => return Err(DropReason::Malformed),
-        };
         Ok(Self {
-            priority: Priority::new(number(packet, "p")?).ok_or(DropReason::Malformed)?,
-            reply,
-            ttl: number(packet, "ttl")?,
+            priority: Priority::new(packet.need("p")?).ok_or(DropReason::Malformed)?,
+            reply: packet.flag("reply")?,
+            ttl: packet.need("ttl")?,
             content: content.ok_or(DropReason::UnknownKind)?,
             sequence: packet.text("sequence").and_then(letters).ok_or(DropReason::Malformed)?,
             destination: address(packet, "to")?,
             source: address(packet, "from")?,
-            message: number(packet, "package")?,
-            total: number(packet, "total")?,
-            offset: number(packet, "offset")?,
+            message: packet.need("package")?,
+            total: packet.need("total")?,
+            offset: packet.need("offset")?,
         })
     }
 
@@ -82,10 +77,6 @@ fn letters(text: &str) -> Option<Sequence> {
     let mut letters = [0; 4];
     letters.iter_mut().zip(text.bytes()).for_each(|(l, b)| *l = b);
     fits.then_some(Sequence(letters))
-}
-
-fn number<N: TryFrom<u64>>(packet: &Packet<'_>, key: &str) -> Result<N, DropReason> {
-    packet.number(key).and_then(|n| N::try_from(n).ok()).ok_or(DropReason::Malformed)
 }
 
 fn address(packet: &Packet<'_>, key: &str) -> Result<Address, DropReason> {

@@ -18,7 +18,7 @@ use super::{
     Source, StreamPacket, TARGET_MAX, clip,
 };
 use crate::base::{DropReason, Priority};
-use crate::wire::packet::{Packet, Value, quoted};
+use crate::wire::packet::{Packet, quoted};
 
 /// Which keys mean something in which kind of packet, `stream` apart.
 const DATA: &[&str] = &["seq", "stamp", "end", "short", "type"];
@@ -127,10 +127,10 @@ impl<'p> Fields<'p, '_> {
         let header = DataHeader {
             id: self.varint("stream")?,
             offset: self.varint("seq")?,
-            stamp: self.number("stamp")?,
+            stamp: self.0.need("stamp")?,
             open: if opens { Some(self.open()?) } else { None },
-            fin: self.flag("end")?,
-            short: self.flag("short")?,
+            fin: self.0.flag("end")?,
+            short: self.0.flag("short")?,
         };
         Ok(Data { header, payload: self.0.body })
     }
@@ -145,7 +145,7 @@ impl<'p> Fields<'p, '_> {
         if what == OpenWhat::Sock("") {
             return Err(DropReason::Malformed);
         }
-        let priority = Priority::new(self.number("p")?).ok_or(DropReason::Malformed)?;
+        let priority = Priority::new(self.0.need("p")?).ok_or(DropReason::Malformed)?;
         Ok(OpenInfo { what, priority, credit: self.varint("credit")? })
     }
 
@@ -155,7 +155,7 @@ impl<'p> Fields<'p, '_> {
         let cumulative = self.varint("ack")?;
         let echo = match (self.0.get("stamp"), self.0.get("delay")) {
             (None, None) => None,
-            _ => Some(Echo { stamp: self.number("stamp")?, delay_us: self.varint("delay")? }),
+            _ => Some(Echo { stamp: self.0.need("stamp")?, delay_us: self.varint("delay")? }),
         };
         Ok(Ack {
             id: self.varint("stream")?,
@@ -188,7 +188,7 @@ impl<'p> Fields<'p, '_> {
     fn reset(&self) -> Result<Reset<'p>, DropReason> {
         self.only(&[RESET])?;
         self.no_body()?;
-        let (sending, reading) = (self.flag("sending")?, self.flag("reading")?);
+        let (sending, reading) = (self.0.flag("sending")?, self.0.flag("reading")?);
         if !sending && !reading {
             return Err(DropReason::Malformed);
         }
@@ -196,8 +196,8 @@ impl<'p> Fields<'p, '_> {
             id: self.varint("stream")?,
             sending,
             reading,
-            answer: self.flag("answer")?,
-            code: self.number("err")?,
+            answer: self.0.flag("answer")?,
+            code: self.0.need("err")?,
             final_offset: self.varint("final")?,
             reason: match self.0.get("reason") {
                 None => "",
@@ -221,11 +221,6 @@ impl<'p> Fields<'p, '_> {
         if self.0.body.is_empty() { Ok(()) } else { Err(DropReason::Malformed) }
     }
 
-    fn number<N: TryFrom<u64>>(&self, key: &str) -> Result<N, DropReason> {
-        let number = self.0.number(key).and_then(|n| N::try_from(n).ok());
-        number.ok_or(DropReason::Malformed)
-    }
-
     /// A number that a varint carries.
     fn varint(&self, key: &str) -> Result<u64, DropReason> {
         self.0.number(key).filter(|n| *n <= VARINT_MAX).ok_or(DropReason::Malformed)
@@ -234,14 +229,5 @@ impl<'p> Fields<'p, '_> {
     fn text(&self, key: &str, most: usize) -> Result<&'p str, DropReason> {
         let text = self.0.text(key).ok_or(DropReason::Malformed)?;
         if text.len() > most { Err(DropReason::Oversized) } else { Ok(text) }
-    }
-
-    /// False where it is missing.
-    fn flag(&self, key: &str) -> Result<bool, DropReason> {
-        match self.0.get(key) {
-            None => Ok(false),
-            Some(Value::Flag(flag)) => Ok(flag),
-            Some(_) => Err(DropReason::Malformed),
-        }
     }
 }
