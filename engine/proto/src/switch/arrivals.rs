@@ -1,47 +1,23 @@
-//! What others want of the switch: datagrams and packages, told apart and acted on, in the order
-//! a packet meets it. Nothing is believed before it is authenticated, nothing is answered with
-//! more bytes than it brought, and no path is used because a packet claimed to come from it.
+//! What others want of the switch: datagrams and packages, told apart and handed on to what acts on
+//! them, and everything that comes inside a line. Nothing is believed before it is authenticated,
+//! nothing is answered with more bytes than it brought, and no path is used because a packet
+//! claimed to come from it. Opens are `opens`.
 
 use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::ask::{Answer, Effect, Message, Token};
-use super::contact::{Contact, Standing};
-use super::line::{Keys, Next, Path, Turn};
-use super::partition::{OPEN_JSON, Switch};
-use crate::base::{Address, BootEpoch, DropReason, Instant, LineId, Priority, Wall};
-use crate::crypto::Knock;
-use crate::crypto::open::{self, Capabilities, Heard, Initiation, Proven};
+use super::contact::Contact;
+use super::line::{Path, Turn};
+use super::opens::From;
+use super::partition::Switch;
+use crate::base::{Address, DropReason, Instant, Priority, Wall};
 use crate::wire::inner::{self, Inner, Part};
 use crate::wire::package::{self, Code, Content, Return};
-use crate::wire::packet::{self, Action, Packet, Place};
+use crate::wire::packet::{Action, Packet, Place};
 use crate::wire::sealed;
 use crate::wire::stream::StreamPacket;
-
-/// Where an open came from.
-#[derive(Clone, Copy, Debug)]
-enum From {
-    Address(SocketAddr),
-    Node(Address),
-}
-
-impl From {
-    const fn path(self) -> Path {
-        match self {
-            Self::Address(a) => Path::Direct(a),
-            Self::Node(_) => Path::Mesh,
-        }
-    }
-
-    /// The bytes a cookie is bound to.
-    fn bytes(self) -> Vec<u8> {
-        match self {
-            Self::Address(a) => a.to_string().into_bytes(),
-            Self::Node(n) => n.as_bytes().to_vec(),
-        }
-    }
-}
 
 impl Switch {
     /// A datagram came in.
@@ -93,7 +69,7 @@ impl Switch {
         }
     }
 
-    fn elsewhere(
+    pub(super) fn elsewhere(
         &mut self,
         partition: u16,
         from: SocketAddr,
@@ -160,251 +136,8 @@ impl Switch {
         self.open(now, wall, (From::Node(source), false), body, &bytes)
     }
 
-    fn open(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        (from, paid): (From, bool),
-        body: &[u8],
-        whole: &BytesMut,
-    ) -> Result<(), DropReason> {
-        match open::heard(body)? {
-            Heard::Initiation { .. } => self.initiation(now, wall, (from, paid), body, whole),
-            Heard::Response { to } => self.response(now, from, to, body, whole),
-            Heard::Cookie { to } => self.cookie(now, from, to, body, whole),
-        }
-    }
-
-    /// Somebody opens a line: judged in the order of what judging costs.
-    fn initiation(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        (from, paid): (From, bool),
-        body: &[u8],
-        whole: &BytesMut,
-    ) -> Result<(), DropReason> {
-        let identity = self.setting.identity.clone();
-        let knock = Knock::new(&identity, body)?;
-        let path = from.bytes();
-        if !paid && !self.opens.allow(now, &()) {
-            if !self.cookies.allow(now, &knock, &path) {
-                let cookie = self.cookies.make(now, &mut self.chance, &knock, &path)?;
-                self.counters.cookies += 1;
-                self.answer_open(from, &cookie);
-                return Err(DropReason::Busy);
-            }
-            let each = match from {
-                From::Address(a) => self.opens_each.allow(now, &a.ip()),
-                From::Node(n) => self.opens_each.allow(now, &n),
-            };
-            if !each {
-                return Err(DropReason::RateLimited);
-            }
-        }
-        let initiation = Initiation::read(&knock, &mut self.chance)?;
-        let owner = self.partition_of(&initiation.hashname().address());
-        if owner != self.setting.partition {
-            // Only now is it known whose it is. Packages are steered by their source before.
-            return match from {
-                From::Address(a) => self.elsewhere(owner, a, whole.clone()),
-                From::Node(_) => Err(DropReason::Misaddressed),
-            };
-        }
-        if initiation.hashname() == identity.hashname() {
-            return Err(DropReason::Misaddressed);
-        }
-        if let From::Node(source) = from
-            && source != initiation.hashname().address()
-        {
-            return Err(DropReason::Misaddressed);
-        }
-        let known = self.contacts.find(&initiation.hashname().address());
-        let known = known.and_then(|slot| self.contacts.get(slot)).and_then(|c| c.record.clone());
-        let proven = initiation.prove(wall, known.as_ref())?;
-        if proven.record().space() != identity.space() {
-            return Err(DropReason::WrongSpace);
-        }
-        self.admit(now, from, proven)
-    }
-
-    /// A proved peer opens: repeated, replayed, or new.
-    fn admit(&mut self, now: Instant, from: From, proven: Proven) -> Result<(), DropReason> {
-        let slot = self.contacts.enter(proven.record().hashname()).ok_or(DropReason::TableFull)?;
-        let opener = proven.opener();
-        let this = (opener.epoch, opener.counter);
-        let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
-        if let Some(next) = contact.line().and_then(|l| l.next.as_ref())
-            && next.open == this
-        {
-            let answer = next.answer.clone();
-            self.answer_open(from, &answer);
-            return Ok(());
-        }
-        if contact.last_open.is_some_and(|last| is_old(last, this)) {
-            return Err(DropReason::Replayed);
-        }
-        let fresh_line = contact.line().is_none_or(|l| l.next.is_none() && !l.is_up());
-        if fresh_line && self.unconfirmed >= self.setting.limits.half_open {
-            return Err(DropReason::TableFull);
-        }
-        let generation = self.new_generation();
-        let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
-        let answered = proven.answer(ours, self.setting.epoch, Capabilities::default(), now)?;
-        let by_lower = answered.record.hashname() < self.setting.identity.hashname();
-        let keys = Keys {
-            session: answered.session,
-            generation,
-            peer_line: opener.line,
-            epoch: opener.epoch,
-            made: now,
-            by_lower,
-            highest: None,
-        };
-        let next = Next { keys, open: this, answer: answered.body.clone() };
-        let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
-        contact.last_open = Some(this);
-        let newer = |held: &u64| *held < answered.record.serial();
-        if contact.record.as_ref().map(|r| r.serial()).as_ref().is_none_or(newer) {
-            contact.record = Some(answered.record);
-        }
-        self.wait_for_first_packet(now, slot, from.path(), next);
-        self.counters.opens_answered += 1;
-        self.answer_open(from, &answered.body);
-        self.schedule(slot);
-        Ok(())
-    }
-
-    /// Keeps the keys of an answered open until a packet comes under them. What stands already,
-    /// an opening of ours too, goes on beside them.
-    fn wait_for_first_packet(&mut self, now: Instant, slot: u32, path: Path, next: Next) {
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let opening = match contact.standing() {
-            Standing::Connecting(_) => contact.become_(Standing::Resolved),
-            _ => None,
-        };
-        let Some(line) = self.line_for(now, slot, path) else { return };
-        if let Some(Standing::Connecting(opening)) = opening {
-            line.renewal = Some(opening);
-        }
-        if line.next.replace(next).is_none() {
-            self.unconfirmed += 1;
-        }
-    }
-
-    fn answer_open(&mut self, from: From, body: &[u8]) {
-        let mut bytes = BytesMut::with_capacity(2 + OPEN_JSON.len() + body.len());
-        if packet::emit(OPEN_JSON, &mut bytes).is_err() {
-            return;
-        }
-        bytes.extend_from_slice(body);
-        match from {
-            From::Address(to) => {
-                let (priority, bytes) = (Priority::HIGHEST, bytes.freeze());
-                self.effects.push_back(Effect::Datagram { to, priority, bytes });
-            }
-            From::Node(node) => self.send_switch(node, &bytes),
-        }
-    }
-
-    /// Finds the contact whose opening an answer names, here or in another partition.
-    fn opening_of(
-        &mut self,
-        from: From,
-        to: LineId,
-        whole: &BytesMut,
-    ) -> Result<Option<(u32, u32)>, DropReason> {
-        let (partition, slot, generation) =
-            self.setting.ids.resolve(to).ok_or(DropReason::UnknownLine)?;
-        if partition == self.setting.partition {
-            return Ok(Some((slot, generation)));
-        }
-        match from {
-            From::Address(a) => self.elsewhere(partition, a, whole.clone()).map(|()| None),
-            From::Node(_) => Err(DropReason::Misaddressed),
-        }
-    }
-
-    fn cookie(
-        &mut self,
-        now: Instant,
-        from: From,
-        to: LineId,
-        body: &[u8],
-        whole: &BytesMut,
-    ) -> Result<(), DropReason> {
-        let Some((slot, generation)) = self.opening_of(from, to, whole)? else { return Ok(()) };
-        let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
-        let opening = match contact.standing_mut() {
-            Standing::Connecting(opening) => Some(opening),
-            Standing::Connected(line) => line.renewal.as_mut(),
-            _ => None,
-        };
-        let opening =
-            opening.filter(|o| o.generation == generation).ok_or(DropReason::UnknownLine)?;
-        opening.pending.take_cookie(body)?;
-        opening.hurry(now);
-        self.repeat_open(now, slot);
-        self.schedule(slot);
-        Ok(())
-    }
-
-    /// An open of ours is answered.
-    fn response(
-        &mut self,
-        now: Instant,
-        from: From,
-        to: LineId,
-        body: &[u8],
-        whole: &BytesMut,
-    ) -> Result<(), DropReason> {
-        let Some((slot, generation)) = self.opening_of(from, to, whole)? else { return Ok(()) };
-        let us = self.setting.identity.hashname();
-        let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
-        let by_lower = us < contact.hashname;
-        let opening = match contact.standing_mut() {
-            Standing::Connecting(opening) => Some(opening),
-            Standing::Connected(line) => line.renewal.as_mut(),
-            _ => None,
-        };
-        let opening =
-            opening.filter(|o| o.generation == generation).ok_or(DropReason::UnknownLine)?;
-        let done = opening.pending.finish(body, now)?;
-        let keys = Keys {
-            session: done.session,
-            generation,
-            peer_line: done.peer_line,
-            epoch: done.peer_epoch,
-            made: now,
-            by_lower,
-            highest: None,
-        };
-        let path = from.path();
-        let line = self.line_for(now, slot, path).ok_or(DropReason::UnknownLine)?;
-        line.renewal = None;
-        let first = !line.is_up();
-        let turn = line.opened(keys);
-        let moved = line.heard(now, path);
-        self.settle_turn(slot, first, turn, moved);
-        // The peer uses its keys once a packet came under them, so one goes at once.
-        self.send_questions(now, slot);
-        let quiet =
-            self.contacts.get(slot).and_then(Contact::line).is_some_and(|l| l.unanswered.is_none());
-        if quiet {
-            let write = |b: &mut BytesMut| {
-                Inner::echo(true, 0, inner::ECHO, b);
-                Some(())
-            };
-            if let Some((frame, ())) = self.pool.frame(inner::ECHO, write) {
-                self.seal_to(now, slot, Priority::HIGHEST, frame);
-            }
-        }
-        self.schedule(slot);
-        Ok(())
-    }
-
     /// Tells streams what a change of keys or path means to them.
-    fn settle_turn(&mut self, slot: u32, first: bool, turn: Turn, moved: bool) {
+    pub(super) fn settle_turn(&mut self, slot: u32, first: bool, turn: Turn, moved: bool) {
         let restarted = turn == Turn::Promoted { restarted: true };
         if restarted {
             let tenant = self.contacts.new_tenant();
@@ -628,7 +361,7 @@ impl Switch {
         }
     }
 
-    fn partition_of(&self, address: &Address) -> u16 {
+    pub(super) fn partition_of(&self, address: &Address) -> u16 {
         crate::base::id::partition(address, self.setting.partitions)
     }
 }
@@ -650,11 +383,4 @@ fn from_json(mut bytes: BytesMut) -> Result<(Inner, Bytes), DropReason> {
         _ => Bytes::new(),
     };
     Ok((inner, with))
-}
-
-/// Whether an open was seen before, or is older than one seen. Within one start of the peer its
-/// opens are counted; between starts nobody can tell, and the newer keys are used only once a
-/// packet came under them.
-fn is_old(last: (BootEpoch, u64), this: (BootEpoch, u64)) -> bool {
-    last.0 == this.0 && this.1 <= last.1
 }

@@ -2,8 +2,9 @@
 //!
 //! [`Switch`] owns one partition of all hashnames: who they are ([`contact`]), how a line to them
 //! is opened ([`opening`]), the line's sessions and paths ([`mod@line`]), and what is asked and
-//! answered over it ([`ask`], [`messages`]). What flows inside a line in order is `streams`,
-//! which knows nothing of the rest.
+//! answered over it ([`ask`], [`messages`]). It is moved by what the node wants (`partition`), by
+//! what others send ([`arrivals`], and `opens` for open packets), and by time (`upkeep`). What flows
+//! inside a line in order is `streams`, which knows nothing of the rest.
 //!
 //! The switch reads no socket and routes no package: it is handed datagrams and packages and
 //! hands out [`Effect`]s. PROTOCOL §4 and §5.
@@ -15,10 +16,12 @@ pub mod contacts;
 pub mod line;
 pub mod messages;
 pub mod opening;
+mod opens;
 mod partition;
 mod questions;
 mod sending;
 pub mod streams;
+mod upkeep;
 
 pub use ask::{Answer, Ask, Effect, LineRef, Message, Question, Token};
 pub use contact::State;
