@@ -1,52 +1,20 @@
 //! An idle line costs a node at most 4 KiB: its contact, keys and streams together, as the
 //! allocator of this whole program counts them.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use counting::{Counting, held};
 use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, Space, Wall};
 use trunkline_proto::crypto::{Identity, LineIds};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::streams::StreamLimits;
 use trunkline_proto::switch::{Effect, Setting, State, Switch};
-
-/// The system's allocator, with a count of what is held.
-struct Counting;
-
-static HELD: AtomicI64 = AtomicI64::new(0);
-
-fn note(bytes: usize, held: bool) {
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    HELD.fetch_add(if held { bytes } else { -bytes }, Ordering::Relaxed);
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged, whose contract is the one
-// that callers keep; counting touches an atomic and no memory of theirs.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(layout.size(), true);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        note(layout.size(), false);
-        // SAFETY: the pointer came from `System` with this layout, as the caller promises.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(layout.size(), false);
-        note(size, true);
-        // SAFETY: as for `dealloc`, and the caller keeps the contract of the new size.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -114,13 +82,13 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
     let mut before = 0;
     for number in 0..PEERS {
         if number == WARM {
-            before = HELD.load(Ordering::Relaxed);
+            before = held();
         }
         now += Duration::from_millis(100);
         meet(now, &mut node, &own, number);
     }
     let lines = i64::try_from(PEERS - WARM).expect("few");
-    let each = (HELD.load(Ordering::Relaxed) - before) / lines;
+    let each = (held() - before) / lines;
     eprintln!("{each} bytes an idle line");
     // Less than the replay window and the keys would mean that nothing was counted.
     assert!((1_500..=4_096).contains(&each), "{each} bytes an idle line");
