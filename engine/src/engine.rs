@@ -24,9 +24,10 @@ use crate::handle::Handle;
 use crate::inbox::Arrivals;
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
+use crate::runtime::letters::{Command, Letter};
 use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
 use crate::runtime::tunnels::Tunnels;
-use crate::runtime::worker::{Command, Letter, Parts, WAKE, Worker};
+use crate::runtime::worker::{Parts, WAKE, Worker};
 use crate::setup::Setup;
 
 /// Letters a mailbox holds, urgent and ordinary. × ~200 bytes = 1 MiB a worker, and what the

@@ -18,9 +18,9 @@ use trunkline_proto::wire::package::Code;
 
 use crate::engine::Shared;
 use crate::inbox::Inbox;
+use crate::runtime::letters::{Command, Letter, Report};
 use crate::runtime::mailbox::{Lane, Sender};
 use crate::runtime::tunnels::ProxyId;
-use crate::runtime::worker::{Command, Letter, Report};
 
 /// How long a worker may take to answer its owner.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -26,7 +26,7 @@ use crate::control::report::{
 use crate::control::{ControlTarget, OpenProxy};
 use crate::handle::{Failure, Handle, Tunnel};
 use crate::runtime::clock::Clock;
-use crate::runtime::worker::Report;
+use crate::runtime::letters::{DialReport, Report};
 use crate::setup::Setup;
 
 /// Bytes of a ping's packet.
@@ -291,7 +291,7 @@ impl Owner {
     }
 
     fn add_links(&self, status: &mut StatusReport, report: &Report) {
-        let names: BTreeMap<LinkId, &crate::runtime::worker::DialReport> =
+        let names: BTreeMap<LinkId, &DialReport> =
             report.dials.iter().filter_map(|d| Some((d.link?, d))).collect();
         for (link, dial, remote, tls) in &report.links {
             let dialled = names.get(&link.link);

@@ -8,6 +8,7 @@
 pub mod clock;
 mod doze;
 mod late;
+pub mod letters;
 pub mod links;
 pub mod mailbox;
 mod nap;

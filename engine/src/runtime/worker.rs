@@ -1,4 +1,5 @@
-//! One thread of a node: a poller, the stages of its seat, and the sockets that belong to them.
+//! One thread of a node: a poller, the stages of its seat, and the sockets that belong to them. What
+//! becomes of links is `connections`.
 //!
 //! A round drains every ready socket and the mailbox, passes each stage once, and flushes every
 //! output once. Under light load a round is one packet; nothing waits for a timer to be batched.
@@ -9,20 +10,17 @@
 //!     └──────────── sockets flushed ◄──────────────────────┘
 //! ```
 
+mod connections;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam::channel::Sender as Reply;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use trunkline_proto::base::backoff::Backoff;
-use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Hashname, Instant, LinkId};
-use trunkline_proto::mesh::Side;
+use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
@@ -31,18 +29,17 @@ use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
 use trunkline_proto::switch::Message;
 use trunkline_proto::switch::streams::{Open, StreamEvent};
-use trunkline_proto::wire::link::Cost;
+
+use connections::Dialled;
 
 use super::clock::Clock;
-use super::links::{Closed, Connection, Readers, Writers};
+use super::letters::{Command, Letter, Report};
+use super::links::{Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
-use super::tunnels::{Context, ProxyId, TunnelCounters, Tunnels};
-use crate::config::Transport as Kind;
+use super::tunnels::{Context, Tunnels};
 use crate::engine::Shared;
-use crate::net::{
-    Accepted, LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, Transport, UdpPort, tcp,
-};
+use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
 
 /// The waker's token.
@@ -51,115 +48,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const LETTERS: usize = 1_024;
 /// Datagrams received before others get their turn.
 const DATAGRAMS: usize = 256;
-/// Connections accepted before others get their turn.
-const ACCEPTS: usize = 64;
 /// Posts that could not be delivered and must not be lost, kept per worker.
 const KEPT: usize = 16_384;
-/// First and longest wait before a lost link is dialled again.
-const REDIAL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
-/// A link that stood this long starts over with the shortest wait.
-const STABLE: Duration = Duration::from_secs(10);
-
-/// What workers send each other.
-pub(crate) enum Letter {
-    /// A post for a role of this seat.
-    Post(Role, Post),
-    /// The writing half of a link, for its writer.
-    Adopt(LinkId, Transport),
-    /// The link is gone.
-    Abandon(LinkId),
-    /// The application or the owner wants something.
-    Command(Command),
-}
-
-impl Letter {
-    /// Whether this may be lost when a mailbox is full, as data may be anywhere on its way.
-    const fn is_data(&self) -> bool {
-        matches!(self, Self::Post(_, post) if post.is_data())
-    }
-}
-
-/// What the application or the owner wants of one worker.
-pub(crate) enum Command {
-    /// Carry connections to `listen` to a target behind a peer.
-    OpenProxy {
-        id: ProxyId,
-        peer: Hashname,
-        target: String,
-        listen: SocketAddr,
-        reply: Reply<io::Result<SocketAddr>>,
-    },
-    /// Stop listening.
-    CloseProxy(ProxyId),
-    /// How are you?
-    Report(Reply<Report>),
-    /// Say goodbye to everyone.
-    Drain,
-    /// End.
-    Stop,
-}
-
-/// What one worker tells of itself.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Which seat.
-    pub seat: usize,
-    /// What it dropped, by reason.
-    pub drops: Drops,
-    /// The links it reads.
-    pub links: Vec<(trunkline_proto::stage::links::LinkReport, Option<usize>, SocketAddr, bool)>,
-    /// The links it writes: which, frames, bytes, bytes waiting, frames dropped.
-    pub written: Vec<(LinkId, u64, u64, usize, u64)>,
-    /// The configured links it keeps up.
-    pub dials: Vec<DialReport>,
-    /// Its contacts.
-    pub contacts: Vec<trunkline_proto::switch::ContactReport>,
-    /// Its partition's counters.
-    pub switch: Option<trunkline_proto::switch::Counters>,
-    /// Its peers with streams.
-    pub peers: Vec<trunkline_proto::stage::streams::PeerReport>,
-    /// Its forwarder's counters.
-    pub forwarded: Option<trunkline_proto::stage::forward::Forwarded>,
-    /// Its tunnels.
-    pub tunnels: TunnelCounters,
-    /// The routes, on the seat that has them.
-    pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
-    /// The route table, on the seat that has it.
-    pub routes: Option<Arc<trunkline_proto::mesh::RouteTable>>,
-    /// The local proxies: listening where, for whom, to what, and connections accepted.
-    pub proxies: Vec<(SocketAddr, Hashname, String, u64)>,
-    /// Rounds so far.
-    pub rounds: u64,
-}
-
-/// The state of a configured link.
-#[derive(Clone, Debug)]
-pub struct DialReport {
-    /// Which of the configured links.
-    pub index: usize,
-    /// The link it has now.
-    pub link: Option<LinkId>,
-    /// How often it was lost.
-    pub losses: u64,
-    /// Why, last.
-    pub last_error: Option<String>,
-    /// When it is dialled again.
-    pub retry_in: Option<Duration>,
-}
-
-/// A configured link.
-struct Dialled {
-    index: usize,
-    dial: Dial,
-    link: Option<LinkId>,
-    backoff: Backoff,
-    /// Which of its addresses is next.
-    turn: usize,
-    retry: Option<Instant>,
-    up: Option<Instant>,
-    losses: u64,
-    last_error: Option<String>,
-}
 
 /// What a token stands for.
 #[derive(Clone, Copy)]
@@ -284,18 +174,7 @@ impl Worker {
             worker.poll.registry().register(&mut listener, token, Interest::READABLE)?;
             worker.listeners.push((listener, what));
         }
-        let (first, longest) = REDIAL;
-        worker.dials.extend(parts.dials.into_iter().map(|(index, dial)| Dialled {
-            index,
-            dial,
-            link: None,
-            backoff: Backoff::new(first, longest),
-            turn: 0,
-            retry: Some(Instant::ZERO),
-            up: None,
-            losses: 0,
-            last_error: None,
-        }));
+        worker.dials.extend(parts.dials.into_iter().map(|(index, dial)| Dialled::new(index, dial)));
         Ok(worker)
     }
 
@@ -465,135 +344,6 @@ impl Worker {
         }
     }
 
-    fn accept(&mut self, now: Instant, index: usize) {
-        for _ in 0..ACCEPTS {
-            let Some((listener, what)) = self.listeners.get(index) else { return };
-            let what = *what;
-            match listener.accept() {
-                Ok(Accepted::Link(stream, remote)) => {
-                    if !self.readers.admits(remote.ip(), &self.shared.limits) {
-                        self.drops.count(DropReason::TableFull);
-                        continue;
-                    }
-                    let kind = what.transport;
-                    if let Err(error) =
-                        self.connect(now, stream, kind, Side::Accepted, what.cost, None, remote)
-                    {
-                        tracing::debug!(%remote, %error, "an incoming link was not taken");
-                    }
-                }
-                Ok(Accepted::Empty) => return,
-                Ok(Accepted::Exhausted) => {
-                    self.paused = Some(now + Duration::from_millis(100));
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(address = %listener.local_addr(), %error, "cannot accept");
-                    return;
-                }
-            }
-        }
-        // More wait than one round takes: the next one goes on.
-        self.paused = Some(now);
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the fields of one connection")]
-    fn connect(
-        &mut self,
-        now: Instant,
-        stream: TcpStream,
-        kind: Kind,
-        side: Side,
-        cost: Cost,
-        dial: Option<usize>,
-        remote: SocketAddr,
-    ) -> io::Result<LinkId> {
-        let transport = match (kind, side) {
-            (Kind::Plain, _) => Transport::plain(stream),
-            (Kind::Tls, Side::Dialed { .. }) => Transport::dialled(stream, &self.tls)?,
-            (Kind::Tls, Side::Accepted) => Transport::accepted(stream, &self.tls)?,
-        };
-        let link = self.new_link();
-        let token = Token(self.sources.insert(Source::Reader));
-        let connection = Connection { transport, side, cost, dial, remote };
-        let limits = &self.shared.limits;
-        let added = self.readers.add(now, limits, self.poll.registry(), (link, token), connection);
-        if added.is_err() {
-            self.sources.remove(token.0);
-        }
-        added.map(|()| link)
-    }
-
-    /// A number that no other link has and whose reader is this seat.
-    fn new_link(&mut self) -> LinkId {
-        let partition = u32::from(self.partition.unwrap_or(0));
-        let link = LinkId(self.next_link * u32::from(self.plan.partitions()) + partition);
-        self.next_link += 1;
-        link
-    }
-
-    fn link_ready(&mut self, now: Instant, link: LinkId) {
-        let clock = (now, Clock::wall());
-        match self.readers.ready(link, clock, &mut self.shard, &mut self.pool) {
-            Ok(None) => {}
-            Ok(Some(transport)) => {
-                let writer = self.plan.seat(self.plan.writer_of(link));
-                if writer == self.seat {
-                    self.adopt(link, transport);
-                } else {
-                    self.send(writer, Lane::Urgent, Letter::Adopt(link, transport));
-                }
-            }
-            Err(why) => self.close(now, link, why),
-        }
-    }
-
-    fn adopt(&mut self, link: LinkId, transport: Transport) {
-        let token = Token(self.sources.insert(Source::Writer));
-        let adopted = self.writers.adopt(self.poll.registry(), (link, token), transport);
-        if let Err(error) = adopted {
-            tracing::warn!(%error, "a link cannot be written to");
-            self.sources.remove(token.0);
-        }
-    }
-
-    fn abandon(&mut self, link: LinkId) {
-        if let Some(token) = self.writers.remove(link, self.poll.registry()) {
-            self.sources.remove(token.0);
-        }
-    }
-
-    /// Ends a link of this seat, whatever it was doing.
-    fn close(&mut self, now: Instant, link: LinkId, why: String) {
-        self.shard.handle(now, Clock::wall(), Input::LinkClosed(link));
-        let Some(closed) = self.readers.remove(link, self.poll.registry(), why) else { return };
-        self.sources.remove(closed.token.0);
-        let writer = self.plan.seat(self.plan.writer_of(link));
-        if writer == self.seat {
-            self.abandon(link);
-        } else {
-            self.send(writer, Lane::Urgent, Letter::Abandon(link));
-        }
-        self.lost(now, &closed);
-    }
-
-    fn lost(&mut self, now: Instant, closed: &Closed) {
-        let Closed { remote, why, dial, .. } = closed;
-        let Some(d) = dial.and_then(|i| self.dials.iter_mut().find(|d| d.index == i)) else {
-            tracing::info!(%remote, %why, "link closed");
-            return;
-        };
-        if d.up.take().is_some_and(|up| now.since(up) >= STABLE) {
-            d.backoff.reset();
-        }
-        let wait = d.backoff.after_failure(&mut self.chance);
-        tracing::info!(name = d.dial.name, %remote, %why, ?wait, "link lost, dialling again");
-        d.link = None;
-        d.losses += 1;
-        d.last_error = Some(why.clone());
-        d.retry = Some(now + wait);
-    }
-
     /// Does what time demands.
     fn keep_time(&mut self, now: Instant) {
         if self.shard.deadline().is_some_and(|d| d <= now) {
@@ -609,26 +359,6 @@ impl Worker {
         for i in 0..self.dials.len() {
             if self.dials.get(i).and_then(|d| d.retry).is_some_and(|r| r <= now) {
                 self.dial(now, i);
-            }
-        }
-    }
-
-    fn dial(&mut self, now: Instant, i: usize) {
-        let Some(d) = self.dials.get_mut(i) else { return };
-        d.retry = None;
-        let count = d.dial.addresses.len().max(1);
-        let Some(&remote) = d.dial.addresses.get(d.turn % count) else { return };
-        d.turn += 1;
-        let (kind, cost, index) = (d.dial.transport, d.dial.cost, d.index);
-        let side = Side::Dialed { expect: Some(d.dial.hashname) };
-        let dialled = tcp::dial(remote, &self.tcp)
-            .and_then(|s| self.connect(now, s, kind, side, cost, Some(index), remote));
-        let Some(d) = self.dials.get_mut(i) else { return };
-        match dialled {
-            Ok(link) => d.link = Some(link),
-            Err(error) => {
-                d.last_error = Some(error.to_string());
-                d.retry = Some(now + d.backoff.after_failure(&mut self.chance));
             }
         }
     }
@@ -707,9 +437,8 @@ impl Worker {
                     None => return,
                 };
                 tracing::info!(%peer, %remote, tls, "link up");
-                if let Some(d) = dial.and_then(|i| self.dials.iter_mut().find(|d| d.index == i)) {
-                    d.up = Some(now);
-                    d.last_error = None;
+                if let Some(dialled) = self.dialled(dial) {
+                    dialled.came_up(now);
                 }
             }
             LinkEvent::Close(link, reason) => {
@@ -846,17 +575,5 @@ impl Worker {
         let now = self.clock.now();
         self.settle(now);
         self.flush(now);
-    }
-}
-
-impl Dialled {
-    fn report(&self, now: Instant) -> DialReport {
-        DialReport {
-            index: self.index,
-            link: self.link,
-            losses: self.losses,
-            last_error: self.last_error.clone(),
-            retry_in: self.retry.map(|r| r.since(now)),
-        }
     }
 }

@@ -1,0 +1,101 @@
+//! What workers send each other, what is asked of them, and what they tell of themselves.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::Sender as Reply;
+use trunkline_proto::base::{Drops, Hashname, LinkId};
+use trunkline_proto::stage::plan::Role;
+use trunkline_proto::stage::post::Post;
+
+use super::tunnels::{ProxyId, TunnelCounters};
+use crate::net::Transport;
+
+/// What workers send each other.
+pub(crate) enum Letter {
+    /// A post for a role of this seat.
+    Post(Role, Post),
+    /// The writing half of a link, for its writer.
+    Adopt(LinkId, Transport),
+    /// The link is gone.
+    Abandon(LinkId),
+    /// The application or the owner wants something.
+    Command(Command),
+}
+
+impl Letter {
+    /// Whether this may be lost when a mailbox is full, as data may be anywhere on its way.
+    pub(super) const fn is_data(&self) -> bool {
+        matches!(self, Self::Post(_, post) if post.is_data())
+    }
+}
+
+/// What the application or the owner wants of one worker.
+pub(crate) enum Command {
+    /// Carry connections to `listen` to a target behind a peer.
+    OpenProxy {
+        id: ProxyId,
+        peer: Hashname,
+        target: String,
+        listen: SocketAddr,
+        reply: Reply<io::Result<SocketAddr>>,
+    },
+    /// Stop listening.
+    CloseProxy(ProxyId),
+    /// How are you?
+    Report(Reply<Report>),
+    /// Say goodbye to everyone.
+    Drain,
+    /// End.
+    Stop,
+}
+
+/// What one worker tells of itself.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which seat.
+    pub seat: usize,
+    /// What it dropped, by reason.
+    pub drops: Drops,
+    /// The links it reads.
+    pub links: Vec<(trunkline_proto::stage::links::LinkReport, Option<usize>, SocketAddr, bool)>,
+    /// The links it writes: which, frames, bytes, bytes waiting, frames dropped.
+    pub written: Vec<(LinkId, u64, u64, usize, u64)>,
+    /// The configured links it keeps up.
+    pub dials: Vec<DialReport>,
+    /// Its contacts.
+    pub contacts: Vec<trunkline_proto::switch::ContactReport>,
+    /// Its partition's counters.
+    pub switch: Option<trunkline_proto::switch::Counters>,
+    /// Its peers with streams.
+    pub peers: Vec<trunkline_proto::stage::streams::PeerReport>,
+    /// Its forwarder's counters.
+    pub forwarded: Option<trunkline_proto::stage::forward::Forwarded>,
+    /// Its tunnels.
+    pub tunnels: TunnelCounters,
+    /// The routes, on the seat that has them.
+    pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
+    /// The route table, on the seat that has it.
+    pub routes: Option<Arc<trunkline_proto::mesh::RouteTable>>,
+    /// The local proxies: listening where, for whom, to what, and connections accepted.
+    pub proxies: Vec<(SocketAddr, Hashname, String, u64)>,
+    /// Rounds so far.
+    pub rounds: u64,
+}
+
+/// The state of a configured link.
+#[derive(Clone, Debug)]
+pub struct DialReport {
+    /// Which of the configured links.
+    pub index: usize,
+    /// The link it has now.
+    pub link: Option<LinkId>,
+    /// How often it was lost.
+    pub losses: u64,
+    /// Why, last.
+    pub last_error: Option<String>,
+    /// When it is dialled again.
+    pub retry_in: Option<Duration>,
+}
