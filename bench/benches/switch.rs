@@ -28,6 +28,7 @@ fn switch(number: u64) -> (Arc<Identity>, Switch) {
         identity: identity.clone(),
         epoch: BootEpoch(number),
         limits: Arc::new(Limits::default()),
+        anonymous: false,
         ids: LineIds::new([7; 16]),
     };
     (identity, Switch::new(setting, chance))

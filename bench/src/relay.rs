@@ -48,6 +48,7 @@ fn node(number: u64) -> (Hashname, Shard) {
         name: NodeName::new(b"bench").expect("a name"),
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
+        anonymous: false,
         line_secret: [7; 16],
     };
     (hashname, Shard::new(&node, 0, chance))

@@ -182,6 +182,7 @@ impl Engine {
             name,
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
+            anonymous: false,
             line_secret: chance.bytes(),
         };
         let shared = Arc::new(Shared {

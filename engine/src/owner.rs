@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use trunkline_proto::base::{Hashname, LinkId, Priority};
 use trunkline_proto::mesh::{Reach, RouteTable};
+use trunkline_proto::switch::Path;
 use trunkline_proto::switch::State;
-use trunkline_proto::switch::line::Path;
 use trunkline_proto::switch::streams::{Open, StreamStatus};
 use trunkline_proto::wire::package::Code;
 
@@ -347,6 +347,7 @@ impl Owner {
 fn way(path: Path, peer: &Hashname, routes: Option<&RouteTable>) -> String {
     match path {
         Path::Direct(address) => format!("direct {address}"),
+        Path::Bridge(bridge) => format!("bridge at {}", bridge.relay),
         Path::Mesh => {
             let hops = routes.and_then(|r| r.path(&peer.address())).unwrap_or_default();
             match hops.as_slice() {

@@ -66,6 +66,7 @@ impl World {
             identity: ids[0].clone(),
             epoch: BootEpoch(1),
             limits: limits.clone(),
+            anonymous: false,
             ids: LineIds::new([1; 16]),
         };
         let mut peer = Switch::new(setting, Chance::from_number(3));
@@ -76,6 +77,7 @@ impl World {
             name: Default::default(),
             limits,
             stream_limits: StreamLimits::default(),
+            anonymous: false,
             line_secret: [2; 16],
         };
         peer.found(NOW, names[1], &[at[1]], true);
@@ -281,8 +283,6 @@ fn s2_what_nobody_takes_inside_a_line_is_dropped_with_its_reason() {
     let mut w = World::new(false);
     let id = w.stream(0, true);
     for (json, reason) in [
-        (r#"{"_app":1}"#.to_owned(), DropReason::Unhandled),
-        (r#"{"open":1}"#.to_owned(), DropReason::Unhandled),
         (format!(r#"{{"stream":{id}}}"#), DropReason::UnknownKind),
         (format!(r#"{{"stream":{id},"seq":-1,"stamp":0}}"#), DropReason::Malformed),
         (format!(r#"{{"stream":{id},"seq":0,"seq":1,"stamp":0}}"#), DropReason::BadJson),

@@ -399,6 +399,10 @@ impl Worker {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
             LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
+            LineEvent::Unhandled { .. } | LineEvent::Anonymous { .. } => {
+                self.drops.count(DropReason::Unhandled);
+            }
+            LineEvent::State(..) => {}
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Node {
     pub limits: Arc<Limits>,
     /// The bounds of streams.
     pub stream_limits: StreamLimits,
+    /// Whether the application takes packets that nothing here knows, from outside any line.
+    pub anonymous: bool,
     /// The secret behind line ids; drawn at every start.
     pub line_secret: [u8; 16],
 }
@@ -164,6 +166,7 @@ impl Shard {
                         identity: node.identity.clone(),
                         epoch: node.epoch,
                         limits: node.limits.clone(),
+                        anonymous: node.anonymous,
                         ids: ids.clone(),
                     };
                     shard.partition = partition;
@@ -184,6 +187,7 @@ impl Shard {
                     );
                     shard.routing = Some(RoutingStage::new(plan, routing));
                 }
+                Role::Meeting => {}
                 Role::Forward(_) => {
                     let ids = ids.clone();
                     let forward = Forward::new(us, plan, ids, &node.limits, chance);
@@ -366,6 +370,7 @@ impl Shard {
                     routing.handle(now, wall, post, posts, events);
                 }
             }
+            Role::Meeting => {}
             Role::Forward(_) => match (forward, post) {
                 (Some(f), Post::Transit { from, frames }) => f.transit(now, from, frames, posts),
                 (Some(f), Post::Originate(frame)) => f.originate(now, frame, posts),

@@ -12,7 +12,7 @@ use super::plan::Role;
 use crate::base::{BootEpoch, Frame, Hashname, Lane, LinkId, Priority};
 use crate::crypto::KeyRecord;
 use crate::mesh::RouteTable;
-use crate::switch::{Ask, LineRef};
+use crate::switch::{Ask, Introduction, LineRef, Note};
 use crate::wire::link::Cost;
 use crate::wire::package::Code;
 
@@ -51,6 +51,10 @@ pub enum Post {
     Reachable(Hashname, bool),
     /// To a partition: addresses at which this hashname may be found.
     Found(Hashname, Vec<SocketAddr>),
+    /// To a partition: what whoever brings hashnames together wants.
+    Introduce(Introduction),
+    /// To whoever brings hashnames together.
+    Note(Note),
     /// To the partition whose seat reads a link: routing does not admit it.
     CloseLink(LinkId),
     /// To a partition: end every line, telling the peers.
@@ -178,6 +182,8 @@ impl Post {
                 | Self::Announcement { .. }
                 | Self::Digest { .. }
                 | Self::Stream { .. }
+                | Self::Note(Note::Heard { .. } | Note::Asked { .. })
+                | Self::Introduce(Introduction::Say { .. } | Introduction::Answer { .. })
                 | Self::Seal { .. }
                 | Self::Enqueue { lane: Lane::Data(_), .. }
         )

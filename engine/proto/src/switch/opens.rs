@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::ask::Effect;
 use super::contact::{Contact, Standing};
-use super::line::{Keys, Next, Path};
+use super::line::{Keys, Next};
 use super::partition::Switch;
+use super::paths::{Bridge, Path};
 use crate::base::{Address, BootEpoch, DropReason, Instant, LineId, Priority, Wall};
 use crate::crypto::Knock;
 use crate::crypto::open::{self, Capabilities, Heard, Initiation, Proven};
@@ -32,13 +33,15 @@ pub(super) fn open_packet(body: &[u8]) -> Option<Bytes> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum From {
     Address(SocketAddr),
+    Bridge(Bridge),
     Node(Address),
 }
 
 impl From {
-    const fn path(self) -> Path {
+    pub(super) const fn path(self) -> Path {
         match self {
             Self::Address(a) => Path::Direct(a),
+            Self::Bridge(b) => Path::Bridge(b),
             Self::Node(_) => Path::Mesh,
         }
     }
@@ -47,6 +50,7 @@ impl From {
     fn bytes(self) -> Vec<u8> {
         match self {
             Self::Address(a) => a.to_string().into_bytes(),
+            Self::Bridge(b) => [b.relay.to_string().as_bytes(), &b.line.0].concat(),
             Self::Node(n) => n.as_bytes().to_vec(),
         }
     }
@@ -89,6 +93,7 @@ impl Switch {
             }
             let each = match from {
                 From::Address(a) => self.opens_each.allow(now, &a.ip()),
+                From::Bridge(b) => self.opens_each.allow(now, &b.line),
                 From::Node(n) => self.opens_each.allow(now, &n),
             };
             if !each {
@@ -101,7 +106,7 @@ impl Switch {
             // Only now is it known whose it is. Packages are steered by their source before.
             return match from {
                 From::Address(a) => self.elsewhere(owner, a, whole.clone()),
-                From::Node(_) => Err(DropReason::Misaddressed),
+                From::Node(_) | From::Bridge(_) => Err(DropReason::Misaddressed),
             };
         }
         if initiation.hashname() == identity.hashname() {
@@ -171,9 +176,9 @@ impl Switch {
     /// Keeps the keys of an answered open until a packet comes under them. What stands already,
     /// an opening of ours too, goes on beside them.
     fn wait_for_first_packet(&mut self, now: Instant, slot: u32, path: Path, next: Next) {
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(contact) = self.contacts.get(slot) else { return };
         let opening = match contact.standing() {
-            Standing::Connecting(_) => contact.become_(Standing::Resolved),
+            Standing::Connecting(_) => self.becomes(slot, Standing::Resolved),
             _ => None,
         };
         let Some(line) = self.line_for(now, slot, path) else { return };
@@ -192,6 +197,7 @@ impl Switch {
                 let priority = Priority::HIGHEST;
                 self.effects.push_back(Effect::Datagram { to, priority, bytes });
             }
+            From::Bridge(bridge) => self.send_bridged(bridge, &bytes),
             From::Node(node) => self.send_switch(node, &bytes),
         }
     }
@@ -210,7 +216,7 @@ impl Switch {
         }
         match from {
             From::Address(a) => self.elsewhere(partition, a, whole.clone()).map(|()| None),
-            From::Node(_) => Err(DropReason::Misaddressed),
+            From::Node(_) | From::Bridge(_) => Err(DropReason::Misaddressed),
         }
     }
 
@@ -281,13 +287,15 @@ impl Switch {
             self.contacts.get(slot).and_then(Contact::line).is_some_and(|l| l.unanswered.is_none());
         if quiet {
             let write = |b: &mut BytesMut| {
-                Inner::echo(true, 0, inner::ECHO, b);
+                // As long as a try, so that who moved is followed.
+                Inner::echo(true, 0, inner::TRY_LEN, b);
                 Some(())
             };
-            if let Some((frame, ())) = self.pool.frame(inner::ECHO, write) {
+            if let Some((frame, ())) = self.pool.frame(inner::TRY_LEN, write) {
                 self.seal_to(now, slot, Priority::HIGHEST, frame);
             }
         }
+        self.try_paths(now, slot);
         self.schedule(slot);
         Ok(())
     }
