@@ -28,6 +28,7 @@ fn switch(number: u64) -> (Arc<Identity>, Switch) {
         identity: identity.clone(),
         epoch: BootEpoch(number),
         limits: Arc::new(Limits::default()),
+        capabilities: trunkline_proto::crypto::open::Capabilities::default(),
         anonymous: false,
         ids: LineIds::new([7; 16]),
     };

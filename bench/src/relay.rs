@@ -48,6 +48,7 @@ fn node(number: u64) -> (Hashname, Shard) {
         name: NodeName::new(b"bench").expect("a name"),
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
+        terms: trunkline_proto::switch::meet::Terms::default(),
         anonymous: false,
         line_secret: [7; 16],
     };

@@ -40,6 +40,7 @@ fn meet(now: Instant, node: &mut Shard, own: &Arc<Identity>, number: u64) {
         identity: identity.clone(),
         epoch: BootEpoch(1),
         limits: Arc::new(Limits::default()),
+        capabilities: trunkline_proto::crypto::open::Capabilities::default(),
         anonymous: false,
         ids: LineIds::new([1; 16]),
     };
@@ -76,6 +77,7 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
         name: Default::default(),
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
+        terms: trunkline_proto::switch::meet::Terms::default(),
         anonymous: false,
         line_secret: [2; 16],
     };

@@ -182,6 +182,7 @@ impl Engine {
             name,
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
+            terms: trunkline_proto::switch::meet::Terms::default(),
             anonymous: false,
             line_secret: chance.bytes(),
         };

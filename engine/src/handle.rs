@@ -181,7 +181,7 @@ impl Handle {
         match self.ask(peer, question, patience)? {
             Answer::Pong(rtt) => Ok(rtt),
             Answer::Failed { code, by } => Err(Failure::Code { code, by }),
-            Answer::Probed { .. } => Err(Failure::Busy),
+            Answer::Probed { .. } | Answer::Nearest(_) => Err(Failure::Busy),
         }
     }
 
@@ -205,7 +205,7 @@ impl Handle {
                     Hop { node: Address::new([0; 16]), rtt: None, arrived: false }
                 }
                 Answer::Failed { code, by } => return Err(Failure::Code { code, by }),
-                Answer::Pong(_) => return Err(Failure::Busy),
+                Answer::Pong(_) | Answer::Nearest(_) => return Err(Failure::Busy),
             };
             each(ttl, hop);
             hops.push(hop);

@@ -66,6 +66,7 @@ impl World {
             identity: ids[0].clone(),
             epoch: BootEpoch(1),
             limits: limits.clone(),
+            capabilities: trunkline_proto::crypto::open::Capabilities::default(),
             anonymous: false,
             ids: LineIds::new([1; 16]),
         };
@@ -77,6 +78,7 @@ impl World {
             name: Default::default(),
             limits,
             stream_limits: StreamLimits::default(),
+            terms: trunkline_proto::switch::meet::Terms::default(),
             anonymous: false,
             line_secret: [2; 16],
         };

@@ -60,6 +60,7 @@ fn end(index: usize, epoch: u64, limits: Limits) -> End {
         identity,
         epoch: BootEpoch(epoch),
         limits: Arc::new(limits),
+        capabilities: trunkline_proto::crypto::open::Capabilities::default(),
         anonymous: false,
         ids: LineIds::new([index as u8 + epoch as u8; 16]),
     };

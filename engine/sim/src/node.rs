@@ -91,6 +91,7 @@ impl Node {
             name: NodeName::new(format!("n{}", self.index).as_bytes()).expect("a name"),
             limits: Arc::new(scenario.limits.clone()),
             stream_limits: scenario.stream_limits.clone(),
+            terms: trunkline_proto::switch::meet::Terms::default(),
             anonymous: false,
             line_secret: self.chance.bytes(),
         };

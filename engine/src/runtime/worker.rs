@@ -24,11 +24,12 @@ use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
+use trunkline_proto::stage::meeting::MeetEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::switch::Message;
 use trunkline_proto::switch::streams::{Open, StreamEvent};
+use trunkline_proto::switch::{Answer, Message};
 
 use connections::Dialled;
 
@@ -373,6 +374,7 @@ impl Worker {
                     Output::Stream(key, event) => self.stream_event(now, key, &event),
                     Output::Link(event) => self.link_event(now, event),
                     Output::Mesh(event) => Self::mesh_event(&event),
+                    Output::Meet(event) => self.meet_event(now, event),
                 }
             }
             let mut done = Vec::new();
@@ -391,6 +393,18 @@ impl Worker {
         }
         if !self.arrived.is_empty() {
             self.shared.arrived(&mut self.arrived);
+        }
+    }
+
+    fn meet_event(&mut self, now: Instant, event: MeetEvent) {
+        match event {
+            MeetEvent::Nearest(token, found) => {
+                self.shared.answered(token, Answer::Nearest(found));
+            }
+            MeetEvent::LookUp { asker, id, who } => {
+                let post = Post::LookedUp { asker, id, who, papers: None };
+                self.shard.handle(now, Clock::wall(), Input::Post(Role::Meeting, post));
+            }
         }
     }
 

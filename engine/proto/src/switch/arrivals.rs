@@ -182,7 +182,13 @@ impl Switch {
     }
 
     /// Tells streams what a change of keys or path means to them.
-    pub(super) fn settle_turn(&mut self, slot: u32, first: bool, turn: Turn, moved: bool) {
+    pub(super) fn settle_turn(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        (first, moved): (bool, bool),
+        turn: Turn,
+    ) {
         let restarted = turn == Turn::Promoted { restarted: true };
         if restarted {
             let tenant = self.contacts.new_tenant();
@@ -196,7 +202,12 @@ impl Switch {
             self.counters.lines_opened += 1;
             if let Some(contact) = self.contacts.get_mut(slot) {
                 contact.sought = false;
+                if let Some(line) = contact.line_mut() {
+                    // Whatever answered first carries; what is better is looked for meanwhile.
+                    line.paths.improve((line.path.rank() > 0).then_some(now));
+                }
             }
+            self.learn_address(now, slot);
             self.announce_line(slot);
         } else if moved {
             self.announce_path(slot);
@@ -250,7 +261,7 @@ impl Switch {
             if let Path::Direct(address) = path {
                 contact.found_at(address);
             }
-            self.settle_turn(slot, first, turn, moved);
+            self.settle_turn(now, slot, (first, moved), turn);
             self.send_questions(now, slot);
             self.try_paths(now, slot);
             self.schedule(slot);

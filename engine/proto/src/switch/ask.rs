@@ -96,6 +96,8 @@ pub enum Answer {
         /// After this long.
         after: Duration,
     },
+    /// These hashnames are the nearest.
+    Nearest(Vec<Hashname>),
     /// It failed.
     Failed {
         /// Why.
@@ -219,8 +221,15 @@ pub enum Effect {
 /// What a partition tells whoever brings hashnames together.
 #[derive(Debug)]
 pub enum Note {
-    /// The line to a hashname is open and takes this path, or is gone.
-    Line(Hashname, Option<Path>),
+    /// The line to a hashname is open, or gone.
+    Line {
+        /// To whom.
+        peer: Hashname,
+        /// The path it takes; none if it is gone.
+        path: Option<Path>,
+        /// Whether the peer meshes.
+        spacer: bool,
+    },
     /// A packet about other hashnames came in a line.
     Heard {
         /// From whom.
@@ -243,6 +252,8 @@ pub enum Note {
         peer: Hashname,
         /// Whether its key is known.
         known: bool,
+        /// Addresses the configuration has for it.
+        at: Vec<SocketAddr>,
     },
     /// What was sought need not be found any more: the line is open, or was given up.
     Found(Hashname),
@@ -289,8 +300,24 @@ pub enum Introduction {
         /// The voucher's length in one byte, the voucher, the record.
         papers: Bytes,
     },
+    /// It is looked for until then.
+    Patience {
+        /// Who.
+        peer: Hashname,
+        /// Until when.
+        until: Instant,
+    },
     /// It cannot be found.
     Missing(Hashname),
+    /// Show what is known of it to somebody who asked, in the line.
+    ShowPapers {
+        /// Whose.
+        peer: Hashname,
+        /// To whom.
+        to: Hashname,
+        /// The asker's number for the question.
+        id: u64,
+    },
     /// Send nothing to these addresses, so that packets from there are let in.
     Punch(Vec<SocketAddr>),
     /// Send this datagram.

@@ -25,6 +25,7 @@ use super::questions::Questions;
 use super::ways::Way;
 use crate::base::{BootEpoch, Hashname, Instant};
 use crate::crypto::KeyRecord;
+use crate::crypto::open::Capabilities;
 
 /// Most addresses kept for one hashname.
 pub const MAX_ADDRESSES: usize = 4;
@@ -121,6 +122,8 @@ pub(super) struct Contact {
     pub(super) reachable: bool,
     /// Named by the configuration: never evicted.
     pub(super) configured: bool,
+    /// What it said it can do, last.
+    pub(super) capabilities: Capabilities,
     /// The newest open of theirs that was believed: nothing older is.
     pub(super) last_open: Option<(BootEpoch, u64)>,
     /// Streams need a line: one is opened, and kept.
@@ -149,6 +152,7 @@ impl Contact {
             fixed: Vec::new(),
             reachable: false,
             configured: false,
+            capabilities: Capabilities::default(),
             last_open: None,
             wanted: false,
             kept_until: None,

@@ -14,6 +14,7 @@ use super::paths::Path;
 use crate::base::{DropReason, Hashname, Instant, Priority, Wall};
 use crate::crypto::KeyRecord;
 use crate::wire::bridged::NOTHING;
+use crate::wire::meet::{No, Word, parts};
 use crate::wire::package::Code;
 
 /// A line was alive if it was heard within this time.
@@ -27,7 +28,9 @@ impl Switch {
             Introduction::Seen { peer, at } => self.seen_at(now, peer, &at),
             Introduction::Keep { peer, until } => self.keep(now, peer, until),
             Introduction::Papers { peer, papers } => self.papers(now, wall, peer, &papers),
+            Introduction::Patience { peer, until } => self.be_patient(peer, until),
             Introduction::Missing(peer) => self.missing(peer),
+            Introduction::ShowPapers { peer, to, id } => self.show_papers(peer, to, id),
             Introduction::Punch(at) => self.punch(now, &at),
             Introduction::Answer { to, bytes } => {
                 let priority = crate::base::Priority::HIGHEST;
@@ -97,6 +100,25 @@ impl Switch {
         let record = unverified.verify(wall)?;
         self.learned(now, Arc::new(record));
         Ok(())
+    }
+
+    /// It is looked for: whoever waits for a key or a way waits as long.
+    fn be_patient(&mut self, peer: Hashname, until: Instant) {
+        let Some(slot) = self.contacts.find(&peer.address()) else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if let Standing::Resolving(end) = contact.standing_mut() {
+            *end = until.max(*end);
+        }
+        contact.pathless_until = contact.pathless_until.map(|end| end.max(until));
+        self.schedule(slot);
+    }
+
+    /// Shows what is known of one peer to another.
+    fn show_papers(&mut self, peer: Hashname, to: Hashname, id: u64) {
+        match self.papers_of(&peer) {
+            Some(papers) => parts(id, &papers).for_each(|part| self.say(to, &part)),
+            None => self.say(to, &Word::Key { id, part: Err(No::Unknown) }),
+        }
     }
 
     /// A record and what vouches for its owner, as they travel. `None` if none is held.

@@ -15,6 +15,7 @@ pub mod contact;
 pub mod contacts;
 mod introductions;
 pub mod line;
+pub mod meet;
 pub mod messages;
 mod moving;
 pub mod opening;
@@ -31,5 +32,6 @@ pub use ask::{
     Answer, Ask, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question, Token,
 };
 pub use contact::State;
+pub use moving::SPACER;
 pub use partition::{ContactReport, Counters, Setting, Switch};
 pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried};

@@ -13,6 +13,9 @@ use crate::base::{DropReason, Hashname, Instant, Priority};
 use crate::wire::inner::{Inner, TRY_LEN};
 use crate::wire::sealed;
 
+/// The capability of a node that meshes: it can be asked who is near.
+pub const SPACER: u32 = 1;
+
 /// A datagram from an address that is not the peer's makes us try that address only if it is as
 /// long as the try: nobody makes this node send more to a third party than was sent here.
 pub(super) const WORTH_A_TRY: usize = sealed::HEADER + TRY_LEN + sealed::TAG;
@@ -22,7 +25,8 @@ impl Switch {
     pub(super) fn tell_line(&mut self, slot: u32) {
         let Some(contact) = self.contacts.get(slot) else { return };
         let path = contact.line().filter(|l| l.is_up()).map(|l| l.path);
-        self.effects.push_back(Effect::Note(Note::Line(contact.hashname, path)));
+        let (peer, spacer) = (contact.hashname, contact.capabilities.0 & SPACER != 0);
+        self.effects.push_back(Effect::Note(Note::Line { peer, path, spacer }));
     }
 
     /// The peer was heard over a path that is not the line's: it may have moved, or prefer that
@@ -40,12 +44,20 @@ impl Switch {
         self.try_paths(now, slot);
     }
 
+    /// A try on the path in use brings the peer's word about where we are, and its round trip.
+    pub(super) fn learn_address(&mut self, now: Instant, slot: u32) {
+        let path = self.contacts.get(slot).and_then(Contact::line).map(|l| l.path);
+        if let Some(path @ Path::Direct(_)) = path {
+            self.consider(now, slot, path);
+        }
+    }
+
     /// Tries a path for a line, if that was not done of late.
     pub(super) fn consider(&mut self, now: Instant, slot: u32, path: Path) {
         let token = self.chance.u64();
         let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
         if let Some(line) = line.filter(|l| l.is_up()) {
-            line.paths.consider(now, path, token);
+            line.paths.consider(now, line.path, path, token);
         }
     }
 
@@ -54,8 +66,16 @@ impl Switch {
         let Some(contact) = self.contacts.get(slot) else { return };
         let Some(line) = contact.line() else { return };
         let paths = core::iter::once(line.path).chain(contact.all_paths());
-        for path in paths.collect::<Vec<_>>() {
+        let paths: Vec<_> = paths.collect();
+        let detour = paths.iter().any(|p| p.rank() > 0);
+        let peer = contact.hashname;
+        for path in paths {
             self.consider(now, slot, path);
+        }
+        if !detour {
+            // There may be somebody who can carry.
+            let (known, at) = (true, Vec::new());
+            self.effects.push_back(Effect::Note(Note::Find { peer, known, at }));
         }
     }
 

@@ -14,7 +14,7 @@ use super::partition::Switch;
 use super::paths::{Bridge, Path};
 use crate::base::{Address, BootEpoch, DropReason, Instant, LineId, Priority, Wall};
 use crate::crypto::Knock;
-use crate::crypto::open::{self, Capabilities, Heard, Initiation, Proven};
+use crate::crypto::open::{self, Heard, Initiation, Proven};
 use crate::wire::inner::{self, Inner};
 use crate::wire::packet;
 
@@ -148,7 +148,7 @@ impl Switch {
         }
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
-        let answered = proven.answer(ours, self.setting.epoch, Capabilities::default(), now)?;
+        let answered = proven.answer(ours, self.setting.epoch, self.setting.capabilities, now)?;
         let by_lower = answered.record.hashname() < self.setting.identity.hashname();
         let keys = Keys {
             session: answered.session,
@@ -162,6 +162,7 @@ impl Switch {
         let next = Next { keys, open: this, answer: answered.body.clone() };
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
         contact.last_open = Some(this);
+        contact.capabilities = opener.capabilities;
         let newer = |held: &u64| *held < answered.record.serial();
         if contact.record.as_ref().map(|r| r.serial()).as_ref().is_none_or(newer) {
             contact.record = Some(answered.record);
@@ -275,12 +276,13 @@ impl Switch {
             highest: None,
         };
         let path = from.path();
+        contact.capabilities = done.capabilities;
         let line = self.line_for(now, slot, path).ok_or(DropReason::UnknownLine)?;
         line.renewal = None;
         let first = !line.is_up();
         let turn = line.opened(keys);
         let moved = line.heard(now, path);
-        self.settle_turn(slot, first, turn, moved);
+        self.settle_turn(now, slot, (first, moved), turn);
         // The peer uses its keys once a packet came under them, so one goes at once.
         self.send_questions(now, slot);
         let quiet =

@@ -20,6 +20,7 @@ use crate::base::{
     Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
     Priority, RateTable, Timers,
 };
+use crate::crypto::open::Capabilities;
 use crate::crypto::{Cookies, Identity, KeyRecord, LineIds};
 use crate::wire::inner::Inner;
 use crate::wire::meet::No;
@@ -36,6 +37,8 @@ pub struct Setting {
     pub identity: Arc<Identity>,
     /// This start of the node.
     pub epoch: BootEpoch,
+    /// What it can do for others.
+    pub capabilities: Capabilities,
     /// The bounds.
     pub limits: Arc<Limits>,
     /// Whether the application takes packets that nothing here knows, from outside any line.

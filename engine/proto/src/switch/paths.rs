@@ -132,10 +132,12 @@ pub(super) struct Paths {
 
 impl Paths {
     /// Tries a path, unless that was done of late. `token` is what its answer must say.
-    pub(super) fn consider(&mut self, now: Instant, path: Path, token: u64) {
+    pub(super) fn consider(&mut self, now: Instant, current: Path, path: Path, token: u64) {
+        // The path in use leads to the peer or did: asking there once more is soon and cheap.
+        let again = if path == current { SPACING } else { AGAIN };
         let fresh = Trial { path, token, tries: 0, last: now, next: Some(now), proved: None };
         if let Some(trial) = self.trials.iter_mut().find(|t| t.path == path) {
-            if trial.next.is_none() && now.since(trial.last) >= AGAIN {
+            if trial.next.is_none() && now.since(trial.last) >= again {
                 *trial = fresh;
             }
             return;
@@ -242,7 +244,7 @@ mod tests {
     #[test]
     fn s22_a_better_path_is_taken_once_it_answers_and_not_before() {
         let (mut p, t0) = (Paths::default(), Instant::from_micros(1));
-        p.consider(t0, direct(1), 1);
+        p.consider(t0, Path::Mesh, direct(1), 1);
         assert_eq!(p.choose(t0, Path::Mesh), None);
         pass(&mut p, t0, 100 * MS, &[direct(1)]);
         assert_eq!(p.choose(t0 + 100 * MS, Path::Mesh), Some(direct(1)));
@@ -256,8 +258,8 @@ mod tests {
             [(vec![direct(1), direct(2)], None), (vec![direct(2)], Some(direct(2)))]
         {
             let mut p = Paths::default();
-            p.consider(t0, direct(1), 1);
-            p.consider(t0, direct(2), 2);
+            p.consider(t0, Path::Mesh, direct(1), 1);
+            p.consider(t0, Path::Mesh, direct(2), 2);
             pass(&mut p, t0, 600 * MS, &open);
             assert_eq!(p.choose(t0 + 600 * MS, direct(1)), expected);
         }
@@ -266,8 +268,8 @@ mod tests {
     #[test]
     fn s22_a_silent_path_falls_back_to_a_worse_one_that_answers() {
         let (mut p, t0) = (Paths::default(), Instant::from_micros(1));
-        p.consider(t0, direct(1), 1);
-        p.consider(t0, Path::Mesh, 2);
+        p.consider(t0, Path::Mesh, direct(1), 1);
+        p.consider(t0, direct(1), Path::Mesh, 2);
         pass(&mut p, t0, 100 * MS, &[Path::Mesh]);
         assert_eq!(p.choose(t0 + 100 * MS, direct(1)), None, "too soon to say");
         pass(&mut p, t0 + 100 * MS, 500 * MS, &[Path::Mesh]);
@@ -277,7 +279,7 @@ mod tests {
     #[test]
     fn s22_a_path_that_never_answers_is_tried_four_times() {
         let (mut p, t0) = (Paths::default(), Instant::from_micros(1));
-        p.consider(t0, direct(1), 1);
+        p.consider(t0, Path::Mesh, direct(1), 1);
         assert_eq!(pass(&mut p, t0, 60_000 * MS, &[]).len(), 4);
         assert_eq!(p.deadline(), None);
         let report: Vec<_> = p.report(t0 + 60_000 * MS).map(|r| r.tried).collect();
@@ -288,7 +290,7 @@ mod tests {
     fn s22_who_offers_a_thousand_addresses_gets_eight_tried() {
         let (mut p, t0) = (Paths::default(), Instant::from_micros(1));
         for n in 0..1_000u16 {
-            p.consider(t0, Path::Direct(([192, 0, 2, 1], n).into()), n.into());
+            p.consider(t0, Path::Mesh, Path::Direct(([192, 0, 2, 1], n).into()), n.into());
         }
         assert_eq!(p.trials.len(), MOST);
     }

@@ -11,7 +11,7 @@ use super::partition::Switch;
 use super::paths::Path;
 use crate::base::{Address, DropReason, Instant, Priority, Wall};
 use crate::crypto::PendingOpen;
-use crate::crypto::open::{Capabilities, Opener};
+use crate::crypto::open::Opener;
 use crate::wire::inner;
 use crate::wire::package::Code;
 
@@ -154,7 +154,8 @@ impl Switch {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         if !core::mem::replace(&mut contact.sought, true) {
             let (peer, known) = (contact.hashname, contact.record.is_some());
-            self.effects.push_back(Effect::Note(Note::Find { peer, known }));
+            let at = contact.fixed.clone();
+            self.effects.push_back(Effect::Note(Note::Find { peer, known, at }));
         }
     }
 
@@ -169,7 +170,7 @@ impl Switch {
             line: ours,
             epoch: self.setting.epoch,
             counter: self.opens_made,
-            capabilities: Capabilities::default(),
+            capabilities: self.setting.capabilities,
         };
         let pending = PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
         let Ok(pending) = pending else {

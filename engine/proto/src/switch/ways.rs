@@ -231,7 +231,8 @@ impl Switch {
         way.refused = grant.err();
         if let Ok((bridge, _)) = grant {
             contact.hurry(now);
-            let better = contact.line().is_some_and(|l| l.path.rank() > 1);
+            let better =
+                contact.line().is_some_and(|l| l.path.rank() > 1 || l.unanswered.is_some());
             if better {
                 self.consider(now, slot, Path::Bridge(bridge));
                 self.try_paths(now, slot);

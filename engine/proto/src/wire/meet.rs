@@ -2,7 +2,7 @@
 //! (PROTOCOL §5.14).
 //!
 //! ```text
-//!   {"op":7,"who":HASH}                               whose key is this?
+//!   {"op":7,"who":HASH}                               what is the key of this?
 //!   {"key":7,"seq":0,"of":2} bytes…                   a part of it      {"key":7,"err":"unknown"}
 //!   {"seek":7,"to":HASH}                              who is near this?
 //!   {"see":7,"near":["HASH,192.0.2.1,42424","HASH"]}  these are
@@ -98,6 +98,8 @@ pub enum Word {
         id: u64,
         /// Whose key.
         who: Hashname,
+        /// Outside a line: which part of it.
+        seq: Option<u8>,
     },
     /// A part of the answer.
     Key {
@@ -177,7 +179,10 @@ impl Word {
             id.map(LineId).ok_or(DropReason::Malformed)
         };
         Ok(match packet.action(Place::Line) {
-            Action::Op => Self::Op { id: packet.need("op")?, who: name("who")? },
+            Action::Op => {
+                let seq = packet.get("seq").map(|_| packet.need("seq")).transpose()?;
+                Self::Op { id: packet.need("op")?, who: name("who")?, seq }
+            }
             Action::Key => Self::Key { id: packet.need("key")?, part: part(packet)? },
             Action::Seek => {
                 let via = packet.get("via").map(|_| name("via")).transpose()?;
@@ -209,7 +214,10 @@ impl Word {
     pub fn emit(&self) -> Bytes {
         let mut body: &[u8] = &[];
         let json = match self {
-            Self::Op { id, who } => format!(r#"{{"op":{id},"who":"{who}"}}"#),
+            Self::Op { id, who, seq: None } => format!(r#"{{"op":{id},"who":"{who}"}}"#),
+            Self::Op { id, who, seq: Some(seq) } => {
+                format!(r#"{{"op":{id},"who":"{who}","seq":{seq}}}"#)
+            }
             Self::Key { id, part: Ok((seq, of, bytes)) } => {
                 body = bytes;
                 format!(r#"{{"key":{id},"seq":{seq},"of":{of}}}"#)
@@ -374,7 +382,11 @@ mod tests {
             seconds,
         });
         prop_oneof![
-            (any::<u64>(), name()).prop_map(|(id, who)| Word::Op { id, who }),
+            (any::<u64>(), name(), any::<Option<u8>>()).prop_map(|(id, who, seq)| Word::Op {
+                id,
+                who,
+                seq
+            }),
             (any::<u64>(), 1..=PARTS, 1..=PART).prop_map(|(id, of, last)| {
                 Word::Key { id, part: Ok((of - 1, of, vec![7; last].into())) }
             }),
