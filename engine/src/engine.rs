@@ -178,6 +178,7 @@ impl Engine {
         let node = Node {
             plan: setup.plan,
             identity: setup.identity.clone(),
+            space: setup.space.clone(),
             epoch: BootEpoch(chance.u64()),
             name,
             limits: Arc::new(setup.limits.clone()),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use trunkline_proto::base::{Hashname, Limits};
-use trunkline_proto::crypto::{Identity, KeyRecord};
+use trunkline_proto::crypto::{Identity, KeyRecord, SpaceRules};
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::streams::StreamLimits;
@@ -65,6 +65,9 @@ pub struct StandingProxy {
 pub struct Setup {
     /// Who it is.
     pub identity: Arc<Identity>,
+    /// Who belongs to its space, and the voucher it shows. Shared with the running node: what is
+    /// learned or renewed here counts at once.
+    pub space: Arc<SpaceRules>,
     /// What people call it.
     pub name: String,
     /// Sockets for lines over UDP.
@@ -120,6 +123,7 @@ impl Setup {
     pub fn new(identity: Identity) -> Self {
         let name = identity.hashname().short();
         Self {
+            space: Arc::new(SpaceRules::open(*identity.space())),
             identity: Arc::new(identity),
             name,
             udp: Vec::new(),

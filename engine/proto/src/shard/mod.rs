@@ -19,7 +19,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
-use crate::crypto::{Identity, LineIds};
+use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
@@ -42,6 +42,8 @@ pub struct Node {
     pub plan: Plan,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// Who belongs to its space, and what it shows of itself.
+    pub space: Arc<SpaceRules>,
     /// This start of the node.
     pub epoch: BootEpoch,
     /// Its name, for people.
@@ -111,6 +113,7 @@ pub struct Shard {
     seat: usize,
     plan: Plan,
     identity: Arc<Identity>,
+    space: Arc<SpaceRules>,
     epoch: BootEpoch,
     name: NodeName,
     limits: Arc<Limits>,
@@ -139,12 +142,13 @@ impl Shard {
             seat,
             plan,
             identity: node.identity.clone(),
+            space: node.space.clone(),
             epoch: node.epoch,
             name: node.name,
             limits: node.limits.clone(),
             partition: 0,
             lines: None,
-            links: Links::new(plan, &mut chance),
+            links: Links::new(plan, node.space.is_closed(), &mut chance),
             streams: None,
             routing: None,
             forward: None,
@@ -162,6 +166,7 @@ impl Shard {
                         partition,
                         partitions: plan.partitions(),
                         identity: node.identity.clone(),
+                        space: node.space.clone(),
                         epoch: node.epoch,
                         limits: node.limits.clone(),
                         ids: ids.clone(),
@@ -212,7 +217,7 @@ impl Shard {
                     name: self.name,
                     capabilities: Capabilities::default(),
                     heartbeat: self.limits.heartbeat,
-                    voucher: Bytes::new(),
+                    space: self.space.clone(),
                 };
                 let session = LinkSession::new(
                     now,
@@ -266,7 +271,7 @@ impl Shard {
     /// Does what time demands.
     pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
         let Self { lines, links, streams, routing, posts, outputs, .. } = self;
-        links.handle_timeout(now, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        links.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Link(e)));
         if let Some(lines) = lines {
             lines.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Line(e)));
         }

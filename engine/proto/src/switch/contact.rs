@@ -22,7 +22,7 @@ use super::line::Line;
 use super::opening::Opening;
 use super::questions::Questions;
 use crate::base::{BootEpoch, Hashname, Instant};
-use crate::crypto::KeyRecord;
+use crate::crypto::{Admission, KeyRecord};
 
 /// Most addresses kept for one hashname.
 pub const MAX_ADDRESSES: usize = 4;
@@ -104,6 +104,8 @@ pub(super) struct Contact {
     /// one line for another.
     pub(super) tenant: u32,
     pub(super) record: Option<Arc<KeyRecord>>,
+    /// How it was let in when it last opened or answered.
+    pub(super) admission: Option<Admission>,
     /// Where it was heard, newest first.
     pub(super) addresses: Vec<SocketAddr>,
     /// Where the configuration says it is.
@@ -130,6 +132,7 @@ impl Contact {
             hashname,
             tenant,
             record: None,
+            admission: None,
             addresses: Vec::new(),
             fixed: Vec::new(),
             reachable: false,

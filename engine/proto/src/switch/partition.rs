@@ -18,7 +18,7 @@ use crate::base::{
     Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
     Priority, RateTable, Timers,
 };
-use crate::crypto::{Cookies, Identity, KeyRecord, LineIds};
+use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, SpaceRules};
 use crate::wire::inner::Inner;
 use crate::wire::package::{self, Code, Content, Sequence};
 
@@ -31,6 +31,8 @@ pub struct Setting {
     pub partitions: u16,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// Who else belongs to our space, and what we show of ourselves.
+    pub space: Arc<SpaceRules>,
     /// This start of the node.
     pub epoch: BootEpoch,
     /// The bounds.
@@ -170,6 +172,7 @@ impl Switch {
         if record.hashname() == self.setting.identity.hashname() {
             return;
         }
+        self.setting.space.learned(&record);
         let Some(slot) = self.contacts.enter(record.hashname()) else {
             return self.counters.drops.count(DropReason::TableFull);
         };
