@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use trunkline_proto::base::{Hashname, LinkId, Priority};
+use trunkline_proto::crypto::{SpaceRules, voucher};
 use trunkline_proto::mesh::{Reach, RouteTable};
 use trunkline_proto::switch::State;
 use trunkline_proto::switch::line::Path;
@@ -41,6 +42,7 @@ pub struct Owner {
     name: String,
     dials: Vec<(String, Hashname)>,
     listening: Vec<String>,
+    space: Arc<SpaceRules>,
     register: Option<Arc<Register>>,
     clock: Clock,
     stop: Mutex<bool>,
@@ -59,6 +61,7 @@ impl Owner {
             name: setup.name.clone(),
             dials: setup.dials.iter().map(|d| (d.name.clone(), d.hashname)).collect(),
             listening: udp.chain(links).collect(),
+            space: setup.space.clone(),
             register: setup.register.clone(),
             clock: Clock::start(),
             stop: Mutex::new(false),
@@ -114,6 +117,10 @@ impl ControlTarget for Owner {
             pid: std::process::id(),
             uptime_ms: millis(self.clock.now().since(trunkline_proto::base::Instant::ZERO)),
             record_expires: record.expiry().as_secs(),
+            closed: self.space.is_closed(),
+            voucher_expires: voucher::parse(&self.space.our_voucher())
+                .ok()
+                .map(|claim| claim.expiry.as_secs()),
             listening: self.listening.clone(),
             placement: format!("{:?}", self.handle.plan().placement()).to_lowercase(),
             ..StatusReport::default()

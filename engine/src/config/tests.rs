@@ -251,11 +251,13 @@ proptest::proptest! {
 fn every_configuration_in_the_guides_is_one() {
     let readme = include_str!("../../../README.md");
     let guide = include_str!("../../../docs/guides/deploy.md");
-    for (text, expected) in [(readme, 3), (guide, 4)] {
+    let spaces = include_str!("../../../docs/guides/spaces.md");
+    for (text, expected) in [(readme, 4), (guide, 4), (spaces, 2)] {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();
-            let text = text.replace("RELAY_HASHNAME", HASH).replace("B_HASHNAME", HASH);
+            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "B_HASHNAME"];
+            let text = names.iter().fold(text.to_owned(), |text, name| text.replace(name, HASH));
             assert!(parse(&text).is_ok(), "{text}");
             blocks += 1;
         }
