@@ -178,11 +178,12 @@ impl Engine {
         let node = Node {
             plan: setup.plan,
             identity: setup.identity.clone(),
+            space: setup.space.clone(),
             epoch: BootEpoch(chance.u64()),
             name,
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
-            terms: trunkline_proto::switch::meet::Terms::default(),
+            terms: Default::default(),
             anonymous: false,
             line_secret: chance.bytes(),
         };

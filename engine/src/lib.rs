@@ -2,12 +2,13 @@
 //!
 //! [`Engine::start`] runs a node on threads of its own; its [`Handle`] opens tunnels, sends
 //! messages, asks for round trips and routes, and tells how the node is. [`config`] reads the
-//! one file a deployed node has, [`control`] is how its owner talks to it, [`net`] holds the
-//! sockets and [`runtime`] the threads.
+//! one file a deployed node has, [`control`] is how its owner talks to it, [`directory`] is what
+//! an operator answers from, [`net`] holds the sockets and [`runtime`] the threads.
 #![deny(unsafe_code)]
 
 pub mod config;
 pub mod control;
+pub mod directory;
 mod engine;
 mod handle;
 mod inbox;
@@ -20,5 +21,5 @@ pub use engine::{Engine, StartError};
 pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
 pub use inbox::Inbox;
 pub use owner::Owner;
-pub use setup::{Dial, Listener, Setup, SetupError};
+pub use setup::{Dial, Listener, OperatorAt, Setup, SetupError};
 pub use trunkline_proto as proto;

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
     BootEpoch, Chance, DropReason, Frame, Hashname, Instant, Limits, Priority, Space, Wall,
 };
-use trunkline_proto::crypto::{Identity, LineIds};
+use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::shard::{Input, Node, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::plan::Plan;
@@ -63,22 +63,24 @@ impl World {
         let setting = Setting {
             partition: 0,
             partitions: 1,
+            space: Arc::new(SpaceRules::open(*ids[0].space())),
             identity: ids[0].clone(),
             epoch: BootEpoch(1),
             limits: limits.clone(),
-            capabilities: trunkline_proto::crypto::open::Capabilities::default(),
+            capabilities: Default::default(),
             anonymous: false,
             ids: LineIds::new([1; 16]),
         };
         let mut peer = Switch::new(setting, Chance::from_number(3));
         let node = Node {
             plan: Plan::collapsed(1),
+            space: Arc::new(SpaceRules::open(*ids[1].space())),
             identity: ids[1].clone(),
             epoch: BootEpoch(2),
             name: Default::default(),
             limits,
             stream_limits: StreamLimits::default(),
-            terms: trunkline_proto::switch::meet::Terms::default(),
+            terms: Default::default(),
             anonymous: false,
             line_secret: [2; 16],
         };

@@ -524,6 +524,9 @@ impl Worker {
             tracing::debug!(?link, %error, "a link broke while writing");
             let reader = self.plan.seat(self.plan.reader_of(link));
             if reader == self.seat {
+                // What the neighbour said last, its goodbye perhaps, tells more than this.
+                self.link_ready(now, link);
+                self.settle(now);
                 self.close(now, link, error.to_string());
             }
         }

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
 use crate::crypto::open;
-use crate::crypto::{Identity, LineIds};
+use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
@@ -45,6 +45,8 @@ pub struct Node {
     pub plan: Plan,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// Who belongs to its space, and what it shows of itself.
+    pub space: Arc<SpaceRules>,
     /// This start of the node.
     pub epoch: BootEpoch,
     /// Its name, for people.
@@ -120,6 +122,7 @@ pub struct Shard {
     seat: usize,
     plan: Plan,
     identity: Arc<Identity>,
+    space: Arc<SpaceRules>,
     epoch: BootEpoch,
     name: NodeName,
     limits: Arc<Limits>,
@@ -149,12 +152,13 @@ impl Shard {
             seat,
             plan,
             identity: node.identity.clone(),
+            space: node.space.clone(),
             epoch: node.epoch,
             name: node.name,
             limits: node.limits.clone(),
             partition: 0,
             lines: None,
-            links: Links::new(plan, &mut chance),
+            links: Links::new(plan, node.space.is_closed(), &mut chance),
             streams: None,
             routing: None,
             meeting: None,
@@ -173,6 +177,7 @@ impl Shard {
                         partition,
                         partitions: plan.partitions(),
                         identity: node.identity.clone(),
+                        space: node.space.clone(),
                         epoch: node.epoch,
                         limits: node.limits.clone(),
                         capabilities: capabilities(node),
@@ -198,7 +203,8 @@ impl Shard {
                     shard.routing = Some(RoutingStage::new(plan, routing));
                 }
                 Role::Meeting => {
-                    let papers = papers(&[], node.identity.record().encoded());
+                    let papers =
+                        papers(&node.space.our_voucher(), node.identity.record().encoded());
                     let host = Host { us, papers, partitions: plan.partitions() };
                     let (terms, chance) = (node.terms.clone(), chance.fork());
                     shard.meeting = Some(MeetingStage::new(plan, host, terms, chance));
@@ -231,7 +237,7 @@ impl Shard {
                     name: self.name,
                     capabilities: Capabilities::default(),
                     heartbeat: self.limits.heartbeat,
-                    voucher: Bytes::new(),
+                    space: self.space.clone(),
                 };
                 let session = LinkSession::new(
                     now,
@@ -285,7 +291,7 @@ impl Shard {
     /// Does what time demands.
     pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
         let Self { lines, links, streams, routing, meeting, posts, outputs, .. } = self;
-        links.handle_timeout(now, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        links.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Link(e)));
         if let Some(lines) = lines {
             lines.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Line(e)));
         }

@@ -24,8 +24,8 @@ use super::paths::Path;
 use super::questions::Questions;
 use super::ways::Way;
 use crate::base::{BootEpoch, Hashname, Instant};
-use crate::crypto::KeyRecord;
 use crate::crypto::open::Capabilities;
+use crate::crypto::{Admission, KeyRecord};
 
 /// Most addresses kept for one hashname.
 pub const MAX_ADDRESSES: usize = 4;
@@ -110,6 +110,8 @@ pub(super) struct Contact {
     /// one line for another.
     pub(super) tenant: u32,
     pub(super) record: Option<Arc<KeyRecord>>,
+    /// How it was let in when it last opened or answered.
+    pub(super) admission: Option<Admission>,
     /// Where it was heard, newest first.
     pub(super) addresses: Vec<SocketAddr>,
     /// Where others say it is, newest first.
@@ -146,6 +148,7 @@ impl Contact {
             hashname,
             tenant,
             record: None,
+            admission: None,
             addresses: Vec::new(),
             seen: Vec::new(),
             ways: Vec::new(),

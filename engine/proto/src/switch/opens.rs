@@ -13,9 +13,10 @@ use super::line::{Keys, Next};
 use super::partition::Switch;
 use super::paths::{Bridge, Path};
 use crate::base::{Address, BootEpoch, DropReason, Instant, LineId, Priority, Wall};
-use crate::crypto::Knock;
 use crate::crypto::open::{self, Heard, Initiation, Proven};
+use crate::crypto::{Admission, Knock};
 use crate::wire::inner::{self, Inner};
+use crate::wire::package::Code;
 use crate::wire::packet;
 
 /// What an open packet says before its BODY.
@@ -67,7 +68,7 @@ impl Switch {
     ) -> Result<(), DropReason> {
         match open::heard(body)? {
             Heard::Initiation { .. } => self.initiation(now, wall, (from, paid), body, whole),
-            Heard::Response { to } => self.response(now, from, to, body, whole),
+            Heard::Response { to } => self.response(now, wall, from, to, body, whole),
             Heard::Cookie { to } => self.cookie(now, from, to, body, whole),
         }
     }
@@ -120,14 +121,20 @@ impl Switch {
         let known = self.contacts.find(&initiation.hashname().address());
         let known = known.and_then(|slot| self.contacts.get(slot)).and_then(|c| c.record.clone());
         let proven = initiation.prove(wall, known.as_ref())?;
-        if proven.record().space() != identity.space() {
-            return Err(DropReason::WrongSpace);
-        }
-        self.admit(now, from, proven)
+        // Who is not admitted learns nothing: not even that its open arrived.
+        self.setting.space.learned(proven.record());
+        let admission = self.setting.space.admits(proven.record(), proven.voucher(), wall)?;
+        self.admit(now, from, proven, admission)
     }
 
     /// A proved peer opens: repeated, replayed, or new.
-    fn admit(&mut self, now: Instant, from: From, proven: Proven) -> Result<(), DropReason> {
+    fn admit(
+        &mut self,
+        now: Instant,
+        from: From,
+        proven: Proven,
+        admission: Admission,
+    ) -> Result<(), DropReason> {
         let slot = self.contacts.enter(proven.record().hashname()).ok_or(DropReason::TableFull)?;
         let opener = proven.opener();
         let this = (opener.epoch, opener.counter);
@@ -148,7 +155,9 @@ impl Switch {
         }
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
-        let answered = proven.answer(ours, self.setting.epoch, self.setting.capabilities, now)?;
+        let (epoch, voucher) = (self.setting.epoch, self.setting.space.our_voucher());
+        let can = self.setting.capabilities;
+        let answered = proven.answer(ours, epoch, can, &voucher, now)?;
         let by_lower = answered.record.hashname() < self.setting.identity.hashname();
         let keys = Keys {
             session: answered.session,
@@ -163,6 +172,7 @@ impl Switch {
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
         contact.last_open = Some(this);
         contact.capabilities = opener.capabilities;
+        contact.admission = Some(admission);
         let newer = |held: &u64| *held < answered.record.serial();
         if contact.record.as_ref().map(|r| r.serial()).as_ref().is_none_or(newer) {
             contact.record = Some(answered.record);
@@ -249,6 +259,7 @@ impl Switch {
     fn response(
         &mut self,
         now: Instant,
+        wall: Wall,
         from: From,
         to: LineId,
         body: &[u8],
@@ -266,6 +277,15 @@ impl Switch {
         let opening =
             opening.filter(|o| o.generation == generation).ok_or(DropReason::UnknownLine)?;
         let done = opening.pending.finish(body, now)?;
+        let record = contact.record.as_ref().ok_or(DropReason::UnknownLine)?;
+        match self.setting.space.admits(record, &done.voucher, wall) {
+            Ok(admission) => contact.admission = Some(admission),
+            Err(refusal) => {
+                // It is who we meant and does not belong here: asking again would not help.
+                self.fall(slot, Code::Refused);
+                return Err(refusal.into());
+            }
+        }
         let keys = Keys {
             session: done.session,
             generation,

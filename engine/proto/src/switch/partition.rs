@@ -21,7 +21,7 @@ use crate::base::{
     Priority, RateTable, Timers,
 };
 use crate::crypto::open::Capabilities;
-use crate::crypto::{Cookies, Identity, KeyRecord, LineIds};
+use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, SpaceRules};
 use crate::wire::inner::Inner;
 use crate::wire::meet::No;
 use crate::wire::package::{self, Code, Content, Sequence};
@@ -35,6 +35,8 @@ pub struct Setting {
     pub partitions: u16,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// Who else belongs to our space, and what we show of ourselves.
+    pub space: Arc<SpaceRules>,
     /// This start of the node.
     pub epoch: BootEpoch,
     /// What it can do for others.
@@ -206,6 +208,7 @@ impl Switch {
         if record.hashname() == self.setting.identity.hashname() {
             return;
         }
+        self.setting.space.learned(&record);
         let Some(slot) = self.contacts.enter(record.hashname()) else {
             return self.counters.drops.count(DropReason::TableFull);
         };

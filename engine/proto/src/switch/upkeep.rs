@@ -172,7 +172,8 @@ impl Switch {
             counter: self.opens_made,
             capabilities: self.setting.capabilities,
         };
-        let pending = PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
+        let (us, voucher) = (&self.setting.identity, self.setting.space.our_voucher());
+        let pending = PendingOpen::start(us, &record, opener, &voucher, &mut self.chance);
         let Ok(pending) = pending else {
             self.counters.drops.count(DropReason::BadSignature);
             return false;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Instant, Limits, Priority, Space, Wall};
-use trunkline_proto::crypto::Identity;
+use trunkline_proto::crypto::{Identity, SpaceRules};
 use trunkline_proto::shard::{Input, Node, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::meeting::MeetEvent;
@@ -110,6 +110,7 @@ impl World {
         let node = Node {
             plan: Plan::collapsed(1),
             identity: identity.clone(),
+            space: Arc::new(SpaceRules::open(*identity.space())),
             epoch: BootEpoch(n.into()),
             name: Default::default(),
             limits: Arc::new(Limits::default()),
