@@ -18,7 +18,7 @@ use crate::base::{
     Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
     Priority, RateTable, Timers,
 };
-use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, SpaceRules};
+use crate::crypto::{Admission, Cookies, Identity, KeyRecord, LineIds, SpaceRules};
 use crate::wire::inner::Inner;
 use crate::wire::package::{self, Code, Content, Sequence};
 
@@ -104,6 +104,8 @@ pub struct ContactReport {
     pub path: Option<Path>,
     /// Since it was last heard.
     pub silent: Option<Duration>,
+    /// How it was let in when it last opened or answered, and what it may offer.
+    pub admission: Option<Admission>,
 }
 
 impl Switch {
@@ -157,6 +159,7 @@ impl Switch {
             state: c.state(),
             path: c.line().map(|l| l.path),
             silent: c.line().map(|l| now.since(l.heard)),
+            admission: c.admission,
         })
     }
 
