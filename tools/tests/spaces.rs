@@ -156,6 +156,14 @@ fn s7_an_operator_keeps_its_members_by_commands() {
     }
     assert_eq!(operator(&["add", "a.record", "--valid", "5min"]).code, 2);
     assert_eq!(operator(&["add", "a.record", "--allow", "everything"]).code, 2);
+    trunkline(dir.path(), &["check", "--config", "op.toml"]).fine();
+    write(&dir.path().join("d.redb"), &"no directory ".repeat(1_000), 0o600);
+    let damaged = trunkline(dir.path(), &["check", "--config", "op.toml"]);
+    assert!(
+        damaged.out.contains("node.directory: the file d.redb is no directory of members"),
+        "{}",
+        damaged.out
+    );
 }
 
 #[test]

@@ -154,6 +154,11 @@ fn s5_members_of_a_closed_space_open_lines_without_asking_anyone() {
     let world = World::new(end(A, vouched(A, HOUR)), end(B, vouched(B, HOUR)));
     assert_eq!(world.states(), [State::Connected; 2]);
     assert!(world.ends.iter().all(|e| e.line.is_some()));
+    for end in &world.ends {
+        let contact = end.switch.report(world.now).next().unwrap();
+        let admission = contact.admission.unwrap();
+        assert_eq!((admission.flags, admission.until), (Flags::SPACER, Some(WALL.after(HOUR))));
+    }
     assert_eq!(world.refused(A) + world.refused(B), 0);
 }
 

@@ -20,6 +20,7 @@ use super::membership::Membership;
 use super::model::Config;
 use super::rules::{Host, HostPort, TargetHosts};
 use crate::control;
+use crate::directory::{DirectoryError, Store};
 
 /// A record that ends within this time is worth a word.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 86_400);
@@ -189,6 +190,7 @@ impl Check<'_> {
             let what = format!("cannot write to {}: {error}", shown(&state));
             self.error("node.state_dir", what);
         }
+        self.members();
         let socket = self.config.control_socket();
         let usable = usable_directory(socket.parent().unwrap_or(Path::new("")));
         if let Err(what) = control::path::fits(&socket) {
@@ -199,6 +201,23 @@ impl Check<'_> {
         } else if self.running {
             let what = format!("a node answers on {} already", shown(&socket));
             self.warn("control.socket", what);
+        }
+    }
+
+    /// The file of an operator's members: opened and let go, if it is there.
+    fn members(&mut self) {
+        let Some(path) = self.config.node.directory.clone() else { return };
+        let option = "node.directory";
+        if !path.exists() {
+            if let Err(error) = usable_directory(path.parent().unwrap_or(Path::new(""))) {
+                self.error(option, format!("cannot make {}: {error}", shown(&path)));
+            }
+            return;
+        }
+        match Store::open(&path) {
+            Err(DirectoryError::Locked { .. }) if self.running => {}
+            Err(error) => self.error(option, error),
+            Ok(_) => {}
         }
     }
 

@@ -21,7 +21,7 @@ use crate::base::{
     Priority, RateTable, Timers,
 };
 use crate::crypto::open::Capabilities;
-use crate::crypto::{Cookies, Identity, KeyRecord, LineIds, SpaceRules};
+use crate::crypto::{Admission, Cookies, Identity, KeyRecord, LineIds, SpaceRules};
 use crate::wire::inner::Inner;
 use crate::wire::meet::No;
 use crate::wire::package::{self, Code, Content, Sequence};
@@ -131,6 +131,8 @@ pub struct ContactReport {
     pub bridges: Vec<(Hashname, Option<Result<SocketAddr, No>>)>,
     /// When something is tried again.
     pub next: Option<Duration>,
+    /// How it was let in when it last opened or answered, and what it may offer.
+    pub admission: Option<Admission>,
 }
 
 impl Switch {
@@ -193,6 +195,7 @@ impl Switch {
                 .contacts
                 .find(&c.hashname.address())
                 .and_then(|slot| self.timers.of(slot).map(|at| at.since(now))),
+            admission: c.admission,
         })
     }
 
