@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::Sender as Reply;
+use crossbeam::channel::{Sender as Reply, Sender as Questions};
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
@@ -22,6 +22,7 @@ use trunkline_proto::wire::package::Code;
 
 use crate::handle::Handle;
 use crate::inbox::Arrivals;
+use crate::meeting::LookUp;
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{Command, Letter};
@@ -175,6 +176,8 @@ impl Engine {
         let tls = LinkTls::new(&setup.identity.signing_pkcs8())
             .map_err(|e| StartError::Tls(e.to_string()))?;
         let mut chance = Chance::from_seed(seed()?);
+        let sockets = Sockets::open(&setup)?;
+        let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
         let node = Node {
             plan: setup.plan,
             identity: setup.identity.clone(),
@@ -183,7 +186,7 @@ impl Engine {
             name,
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
-            terms: Default::default(),
+            terms: crate::meeting::terms(&setup, &udp),
             anonymous: false,
             line_secret: chance.bytes(),
         };
@@ -206,12 +209,18 @@ impl Engine {
             seats.push((poll, mail));
             others.push(sender);
         }
-        let sockets = Sockets::open(&setup)?;
-        let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
         let handle =
             Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
-        let workers = build(&setup, &node, &shared, seats, &others, sockets, &tls, &mut chance)?;
         let mut engine = Self { handle, threads: Vec::new(), udp, links };
+        let mut lookups = None;
+        let meeting = others.get(setup.plan.seat(Role::Meeting));
+        if let (Some(directory), Some(meeting)) = (&setup.directory, meeting) {
+            let (questions, thread) = crate::meeting::answer(directory.clone(), meeting.clone())?;
+            lookups = Some(questions);
+            engine.threads.push(thread);
+        }
+        let make = Make { setup: &setup, node: &node, shared: &shared, others: &others, tls: &tls };
+        let workers = build(make, seats, sockets, lookups, &mut chance)?;
         engine.spawn(workers)?;
         for p in &setup.proxies {
             let opened = engine.handle.listen_for(p.peer, &p.target, p.listen);
@@ -339,17 +348,23 @@ impl Sockets {
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of a node, put together once")]
+/// What all workers of a node are made from.
+struct Make<'a> {
+    setup: &'a Setup,
+    node: &'a Node,
+    shared: &'a Arc<Shared>,
+    others: &'a [Sender<Letter>],
+    tls: &'a LinkTls,
+}
+
 fn build(
-    setup: &Setup,
-    node: &Node,
-    shared: &Arc<Shared>,
+    make: Make<'_>,
     seats: Vec<(Poll, Mail<Letter>)>,
-    others: &[Sender<Letter>],
     mut sockets: Sockets,
-    tls: &LinkTls,
+    mut lookups: Option<Questions<LookUp>>,
     chance: &mut Chance,
 ) -> Result<Vec<Worker>, StartError> {
+    let Make { setup, node, shared, others, tls } = make;
     let clock = Clock::start();
     let plan = setup.plan;
     let mut workers = Vec::new();
@@ -389,6 +404,7 @@ fn build(
             dials,
             tls: tls.clone(),
             tunnels: Tunnels::new(setup.allow.clone()),
+            lookups: if plan.seat(Role::Meeting) == seat { lookups.take() } else { None },
             pieces_per_write: setup.pieces_per_write,
         })?);
     }
@@ -399,13 +415,24 @@ fn build(
 fn introduce(shard: &mut Shard, setup: &Setup, partition: Option<usize>) {
     let Some(partition) = partition else { return };
     let (now, wall) = (trunkline_proto::base::Instant::ZERO, Clock::wall());
-    for known in &setup.known {
-        let owner = setup.plan.partition_of(&known.record.hashname().address());
-        if usize::from(owner) == partition {
-            let role = Role::Partition(owner);
-            let found = Post::Found(known.record.hashname(), known.addresses.clone());
+    let operators = setup.operators.iter().map(|o| (o.hashname, &o.addresses, None));
+    // A neighbour may well listen for lines where it does for links; a line that finds so needs no
+    // detour, and tells this node where it is seen from.
+    let dials = setup.dials.iter().map(|d| (d.hashname, &d.addresses, None));
+    let dials = dials.filter(|_| !setup.udp.is_empty());
+    let known = setup.known.iter().map(|k| (k.hashname, &k.addresses, k.record.clone()));
+    for (hashname, addresses, record) in dials.chain(operators).chain(known) {
+        let owner = setup.plan.partition_of(&hashname.address());
+        if usize::from(owner) != partition || hashname == setup.identity.hashname() {
+            continue;
+        }
+        let role = Role::Partition(owner);
+        if !addresses.is_empty() {
+            let found = Post::Found(hashname, addresses.clone());
             shard.handle(now, wall, Input::Post(role, found));
-            shard.handle(now, wall, Input::Post(role, Post::Learned(known.record.clone())));
+        }
+        if let Some(record) = record {
+            shard.handle(now, wall, Input::Post(role, Post::Learned(record)));
         }
     }
 }

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, config, demo, keys, operator, ping, proxy, run, sim, status, trace};
+use crate::commands::{
+    check, config, demo, keys, operator, ping, proxy, run, seek, sim, status, trace, why,
+};
 use crate::failure::Failure;
 
 /// A relay and forwarding node for private encrypted meshes.
@@ -40,6 +42,8 @@ enum Command {
     Proxy(proxy::Args),
     Ping(ping::Args),
     Trace(trace::Args),
+    Why(why::Args),
+    Seek(seek::Args),
     Status(status::Args),
     Sim(sim::Args),
 }
@@ -56,6 +60,8 @@ impl Command {
             Self::Proxy(args) => proxy::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
+            Self::Why(args) => why::run(args),
+            Self::Seek(args) => seek::run(args),
             Self::Status(args) => status::run(args),
             Self::Sim(args) => sim::run(args),
         }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam::channel::Sender as Questions;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
@@ -40,6 +41,7 @@ use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
 use super::tunnels::{Context, Tunnels};
 use crate::engine::Shared;
+use crate::meeting::LookUp;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
 
@@ -99,6 +101,8 @@ pub(crate) struct Worker {
     dials: Vec<Dialled>,
     next_link: u32,
     tunnels: Tunnels,
+    /// Whom to ask for the keys of others, on the seat that is asked for them.
+    lookups: Option<Questions<LookUp>>,
     /// Messages for the application, of this round.
     arrived: Vec<Message>,
     pool: FramePool,
@@ -124,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) dials: Vec<(usize, Dial)>,
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
+    pub(crate) lookups: Option<Questions<LookUp>>,
     pub(crate) pieces_per_write: usize,
 }
 
@@ -161,6 +166,7 @@ impl Worker {
             dials: Vec::new(),
             next_link: 0,
             tunnels: parts.tunnels,
+            lookups: parts.lookups,
             arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
             nap: Nap::new(),
@@ -374,7 +380,7 @@ impl Worker {
                     Output::Stream(key, event) => self.stream_event(now, key, &event),
                     Output::Link(event) => self.link_event(now, event),
                     Output::Mesh(event) => Self::mesh_event(&event),
-                    Output::Meet(event) => self.meet_event(now, event),
+                    Output::Meet(event) => self.meet_event(event),
                 }
             }
             let mut done = Vec::new();
@@ -396,14 +402,17 @@ impl Worker {
         }
     }
 
-    fn meet_event(&mut self, now: Instant, event: MeetEvent) {
+    fn meet_event(&mut self, event: MeetEvent) {
         match event {
             MeetEvent::Nearest(token, found) => {
                 self.shared.answered(token, Answer::Nearest(found));
             }
             MeetEvent::LookUp { asker, id, who } => {
-                let post = Post::LookedUp { asker, id, who, papers: None };
-                self.shard.handle(now, Clock::wall(), Input::Post(Role::Meeting, post));
+                let look_up = LookUp { asker, id, who };
+                let asked = self.lookups.as_ref().is_some_and(|l| l.try_send(look_up).is_ok());
+                if !asked {
+                    self.drops.count(DropReason::QueueFull);
+                }
             }
         }
     }
@@ -586,6 +595,7 @@ impl Worker {
             tunnels: self.tunnels.counters(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
             routes: self.shard.routing().map(|r| r.table().clone()),
+            meeting: self.shard.meeting().map(|m| m.meeting().report(now)),
             proxies: self.tunnels.proxies(),
             rounds: self.rounds,
         }
