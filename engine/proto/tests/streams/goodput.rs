@@ -82,3 +82,55 @@ fn s23_four_streams_together_are_not_slower_than_one() {
     println!("four streams: {:.1} Mbit/s", 160.0 / took.as_secs_f64());
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
+
+/// What the measured runs over real sockets are checked against: one stream for 30 s over
+/// 100 Mbit/s, 50 ms and a queue of one bandwidth-delay product.
+#[test]
+#[ignore = "prints figures: cargo test -p trunkline-proto --test streams -- --ignored --nocapture table"]
+fn s23_table_of_goodput_under_loss() {
+    for loss in [0, 1_000, 10_000, 50_000] {
+        for max_packet in [1_162, 16_200] {
+            let rates: Vec<String> =
+                (0..3).map(|seed| half_minute(seed, max_packet, loss)).collect();
+            println!(
+                "{:5.1} % loss, {max_packet:5} B: {}",
+                f64::from(loss) / 1e4,
+                rates.join("   ")
+            );
+        }
+    }
+}
+
+fn half_minute(seed: u64, max_packet: usize, loss: u32) -> String {
+    let mut p = Pair::new(seed, max_packet, hundred(25 * MS, loss));
+    let id = p.open(0);
+    p.send(0, id, 1 << 40, false);
+    p.run_for(Duration::from_secs(30));
+    let (s, got) = (p.ends[0].stats(), p.got(1, id).bytes);
+    format!(
+        "{:5.1} Mbit/s ({:.2} % resent, {} of {} falsely, {} probes)",
+        got as f64 * 8.0 / 30e6,
+        s.bytes_resent as f64 * 100.0 / got as f64,
+        s.packets_lost_falsely,
+        s.packets_lost,
+        s.probes
+    )
+}
+
+#[test]
+fn s23_a_window_is_spread_over_its_round_trip() {
+    // A queue for 5 ms: whole windows at once would overrun it long before the path is full.
+    let net = Net { queue: 62_500, ..hundred(25 * MS, 0) };
+    let mut p = Pair::new(54, 1_150, net);
+    let id = p.open(0);
+    p.send(0, id, 1 << 40, false);
+    // Slow start from ten packets to the 540 that fill the path.
+    p.run_for(350 * MS);
+    let s = p.ends[0].stats();
+    println!("{} of {} packets lost in slow start, {s:?}", p.lost, s.packets_sent);
+    let at = p.got(1, id).bytes;
+    p.run_for(Duration::from_secs(10));
+    let rate = (p.got(1, id).bytes - at) as f64 * 8.0 / 10e6;
+    println!("{rate:.1} Mbit/s with a queue for 5 ms, {:?}", p.ends[0].stats());
+    assert!(rate > 70.0, "{rate}");
+}

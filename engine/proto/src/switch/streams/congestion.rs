@@ -29,6 +29,11 @@ pub struct AckSample {
 pub trait Congestion: Send + fmt::Debug {
     /// The most that may be on its way.
     fn window(&self) -> u64;
+    /// Bytes a second at which the window may leave; a path's first round trips have to fill the
+    /// window to learn anything, so by default a quarter more than drains it in a round trip.
+    fn pacing(&self, smoothed: Duration) -> u64 {
+        spread(self.window(), 125, smoothed)
+    }
     /// Something was acknowledged.
     fn on_ack(&mut self, sample: &AckSample);
     /// Packets were lost that were sent after the last such call: a new congestion.
@@ -51,4 +56,11 @@ pub trait Congestion: Send + fmt::Debug {
 pub fn initial_window(packet: u64) -> u64 {
     let ten = packet.saturating_mul(10);
     if packet > 4_096 { ten.clamp(64 * 1024, 256 * 1024) } else { ten }
+}
+
+/// `percent` hundredths of `bytes` in each `round_trip`, in bytes a second.
+#[must_use]
+pub fn spread(bytes: u64, percent: u64, round_trip: Duration) -> u64 {
+    let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).max(1);
+    bytes.saturating_mul(percent.saturating_mul(10_000)) / micros
 }

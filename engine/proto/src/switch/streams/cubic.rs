@@ -14,7 +14,7 @@
 
 use core::time::Duration;
 
-use super::congestion::{AckSample, Congestion, initial_window};
+use super::congestion::{AckSample, Congestion, initial_window, spread};
 use crate::base::Instant;
 
 /// The standard controller.
@@ -197,6 +197,12 @@ impl Epoch {
 impl Congestion for Cubic {
     fn window(&self) -> u64 {
         self.window
+    }
+
+    fn pacing(&self, smoothed: Duration) -> u64 {
+        // While the window doubles, a rate that only keeps up with it would hold it back.
+        let percent = if matches!(self.phase, Phase::SlowStart) { 200 } else { 125 };
+        spread(self.window, percent, smoothed)
     }
 
     fn on_ack(&mut self, s: &AckSample) {

@@ -25,6 +25,7 @@ mod handle;
 mod kinds;
 mod limits;
 mod memory;
+mod pacing;
 mod queues;
 mod ranges;
 mod recovery;
@@ -40,7 +41,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-pub use congestion::{AckSample, Congestion, initial_window};
+pub use congestion::{AckSample, Congestion, initial_window, spread};
 pub use cubic::Cubic;
 pub use kinds::{
     Code, Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId, StreamStats,
@@ -52,6 +53,7 @@ use crate::base::{Instant, Priority};
 use crate::wire::stream::{DATA_HEADER_MAX, TARGET_MAX, VARINT_MAX, clip};
 use limits::Pool;
 use memory::Memory;
+use pacing::Pacer;
 use queues::{Queues, Table, Wakes};
 use rtt::Rtt;
 use stream::{Flags, Notice, Opening, Stream};
@@ -75,6 +77,7 @@ pub struct Streams {
     answers: VecDeque<Answer>,
     resets: ResetBudget,
     congestion: Box<dyn Congestion>,
+    pacer: Pacer,
     rtt: Rtt,
     path: Path,
     /// Receive windows given out.
@@ -151,6 +154,7 @@ impl Streams {
             answers: VecDeque::new(),
             resets: ResetBudget { left: limits.resets_per_second, filled: Instant::ZERO },
             congestion,
+            pacer: Pacer::new(),
             rtt: Rtt::new(limits.initial_rtt),
             path: Path {
                 since: Instant::ZERO,
@@ -329,6 +333,7 @@ impl Streams {
     pub fn path_changed(&mut self, now: Instant) {
         self.rtt.reset();
         self.congestion.reset(now);
+        self.pacer = Pacer::new();
         self.path.since = now;
         self.path.in_flight = 0;
         self.path.answered = now;

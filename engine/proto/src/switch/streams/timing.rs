@@ -14,11 +14,18 @@ impl Streams {
     /// When [`Self::handle_timeout`] wants to be called; may turn out to be early.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.wakes.first()
+        match (self.wakes.first(), self.pacer.until()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.pacer.until().is_some_and(|at| at <= now) {
+            // Whoever waited asks again when it is polled.
+            self.pacer.wake();
+        }
         while let Some(slot) = self.wakes.due(now) {
             if let Some(stream) = self.table.get_mut(slot) {
                 stream.registered = None;
