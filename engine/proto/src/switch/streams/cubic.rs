@@ -62,6 +62,8 @@ struct Round {
     samples: u64,
 }
 
+/// The segments of the TCP that shares the path: what the window grows by is counted in these.
+const SEGMENT: u64 = 1_448;
 const CONSERVATIVE_ROUNDS: u32 = 5;
 const CONSERVATIVE_DIVISOR: u64 = 4;
 const SAMPLES: u64 = 8;
@@ -89,6 +91,13 @@ impl Cubic {
 
     fn least(&self) -> u64 {
         self.packet.saturating_mul(2)
+    }
+
+    /// What growth is counted in. A path loses packets, not bytes, and a window settles at the
+    /// root of (growth × packet): packets smaller than TCP's must grow by more of them to get the
+    /// same share of bytes beside it. Larger ones need no less than their own size to grow at all.
+    fn unit(&self) -> u64 {
+        (SEGMENT * SEGMENT / self.packet).clamp(self.packet, self.packet.saturating_mul(2))
     }
 
     fn set_window(&mut self, window: u64) {
@@ -146,8 +155,8 @@ impl Cubic {
 
     fn new_epoch(&self, now: Instant) -> Epoch {
         let gap = self.w_max.saturating_sub(self.window);
-        // K = cbrt(gap / (0.4 packets)) seconds; in ms³ that is gap × 10⁹ × 10/4 / packet.
-        let cubed = u128::from(gap) * 2_500_000_000 / u128::from(self.packet);
+        // K = cbrt(gap / (0.4 units)) seconds; in ms³ that is gap × 10⁹ × 10/4 / unit.
+        let cubed = u128::from(gap) * 2_500_000_000 / u128::from(self.unit());
         Epoch {
             began: now,
             k_ms: cube_root(u64::try_from(cubed).unwrap_or(u64::MAX)),
@@ -162,16 +171,16 @@ impl Cubic {
         let mut e = epoch.unwrap_or_else(|| self.new_epoch(s.now));
         let at = s.now.since(e.began).saturating_add(s.smoothed);
         let at_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX).min(1_000_000);
-        let target = e.curve(at_ms, self.packet).clamp(self.window, self.window / 2 * 3);
+        let target = e.curve(at_ms, self.unit()).clamp(self.window, self.window / 2 * 3);
         let grown_milli = u128::from(target - self.window) * u128::from(s.bytes) * 1_000
             / u128::from(self.window.max(1));
         e.spare_milli += u64::try_from(grown_milli).unwrap_or(0);
         let mut window = self.window.saturating_add(e.spare_milli / 1_000);
         e.spare_milli %= 1_000;
-        // Reno with the same backoff: 3 × 0.3 / 1.7 packets a round until the old maximum.
+        // Reno with the same backoff: 3 × 0.3 / 1.7 units a round until the old maximum.
         let alpha = if e.reno_milli / 1_000 >= self.w_max { 1_000 } else { 529 };
         let reno =
-            u128::from(s.bytes) * u128::from(self.packet) * alpha / u128::from(self.window.max(1));
+            u128::from(s.bytes) * u128::from(self.unit()) * alpha / u128::from(self.window.max(1));
         e.reno_milli = e.reno_milli.saturating_add(u64::try_from(reno).unwrap_or(0));
         window = window.max(e.reno_milli / 1_000);
         self.phase = Phase::Avoidance(Some(e));
@@ -181,10 +190,10 @@ impl Cubic {
 
 impl Epoch {
     /// The window `at_ms` milliseconds into the epoch.
-    fn curve(&self, at_ms: u64, packet: u64) -> u64 {
+    fn curve(&self, at_ms: u64, unit: u64) -> u64 {
         let cube = |d: u64| {
             let d = u128::from(d);
-            u64::try_from(d * d * d * u128::from(packet) * 4 / 10_000_000_000).unwrap_or(u64::MAX)
+            u64::try_from(d * d * d * u128::from(unit) * 4 / 10_000_000_000).unwrap_or(u64::MAX)
         };
         if at_ms >= self.k_ms {
             self.origin.saturating_add(cube(at_ms - self.k_ms))
@@ -332,20 +341,20 @@ mod tests {
 
     #[test]
     fn s23_after_a_loss_the_old_window_is_regained_in_the_time_of_the_curve() {
-        let mut c = Cubic::new(1_000, 4 << 20);
-        c.window = 1_000_000;
+        let mut c = Cubic::new(1_448, 4 << 20);
+        c.window = 1_448_000;
         c.phase = Phase::Avoidance(None);
         let mut now = Instant::from_micros(10_000_000);
         c.on_loss(now);
         c.on_ack(&ack(now, 100_000, 50 * MS));
-        assert_eq!(c.window(), 700_000);
+        assert_eq!(c.window(), 1_013_600);
         let k = Duration::from_millis(c.new_epoch(now).k_ms);
         let begin = now;
         while now < begin + k + 100 * MS {
             now += 50 * MS;
             c.on_ack(&ack(now, c.window(), 50 * MS));
         }
-        assert!((950_000..1_100_000).contains(&c.window()), "{} after {k:?}", c.window());
+        assert!((1_375_000..1_593_000).contains(&c.window()), "{} after {k:?}", c.window());
         assert!((8_000..10_500).contains(&k.as_millis()), "{k:?}");
     }
 
