@@ -76,8 +76,10 @@ impl Streams {
         self.note_losses(now, &losses);
     }
 
-    /// The peer owes an answer for too long: sends something it must answer, takes everything for
-    /// lost the second time, gives the stream up at last.
+    /// The peer owes an answer for too long: sends something it must answer, gives the stream up at
+    /// last. The second time in a row, if the whole line is silent, everything counts as lost;
+    /// while other streams hear answers the path works, and the probe's own answer will tell what
+    /// is missing.
     fn break_silence(&mut self, now: Instant, slot: u32) {
         let rtt = &self.rtt;
         let Some(stream) = self.table.get_mut(slot) else { return };
@@ -90,16 +92,15 @@ impl Streams {
         silence.unanswered += 1;
         silence.backoff += 1;
         silence.last = now;
-        let again = silence.backoff >= 2;
         let patience: Duration = backed_off(rtt, &self.limits, 0);
-        let line_is_quiet = now.since(self.path.heard) >= patience;
+        let again = silence.backoff >= 2 && now.since(self.path.heard) >= patience;
         self.counts.probes += 1;
         let counted = stream.send.flight.counted();
         if again {
             let packets = stream.send.flight.lose_all();
             stream.loss_at = None;
             self.note_losses(now, &Losses { packets, ..Losses::default() });
-            if packets > 0 && line_is_quiet {
+            if packets > 0 {
                 self.congestion.on_stall(now);
                 self.path.answered = now;
             }
