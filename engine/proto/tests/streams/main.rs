@@ -14,6 +14,7 @@ mod ends;
 mod goodput;
 mod hostile;
 mod json;
+mod minimal;
 mod pair;
 mod recovery;
 mod wire;

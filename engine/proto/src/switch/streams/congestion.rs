@@ -6,6 +6,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::cubic::Cubic;
 use crate::base::Instant;
 
 /// What one acknowledgement says to a controller.
@@ -48,6 +49,50 @@ pub trait Congestion: Send + fmt::Debug {
     fn set_packet(&mut self, bytes: u64);
     /// Another path: start over.
     fn reset(&mut self, now: Instant);
+}
+
+/// The controllers there are to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CongestionKind {
+    /// [`Cubic`]: what most of the Internet uses; fair beside it.
+    Cubic,
+    /// [`Fixed`]: none, for the notes' floor, whose window counts packets of each stream.
+    Fixed,
+}
+
+impl CongestionKind {
+    /// A controller for packets of at most `packet` bytes and never more than `most` bytes on
+    /// their way.
+    #[must_use]
+    pub fn controller(self, packet: u64, most: u64) -> Box<dyn Congestion> {
+        match self {
+            Self::Cubic => Box::new(Cubic::new(packet, most)),
+            Self::Fixed => Box::new(Fixed { most }),
+        }
+    }
+}
+
+/// No controller: the window is as large as the limits let it be.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed {
+    /// The window in bytes.
+    pub most: u64,
+}
+
+impl Congestion for Fixed {
+    fn window(&self) -> u64 {
+        self.most
+    }
+    fn pacing(&self, _: Duration) -> u64 {
+        u64::MAX
+    }
+    fn on_ack(&mut self, _: &AckSample) {}
+    fn on_loss(&mut self, _: Instant) {}
+    fn on_false_loss(&mut self) {}
+    fn on_stall(&mut self, _: Instant) {}
+    fn on_resume(&mut self, _: Instant, _: Duration) {}
+    fn set_packet(&mut self, _: u64) {}
+    fn reset(&mut self, _: Instant) {}
 }
 
 /// The window to begin with: ten packets, at least 64 KiB where packets are large anyway

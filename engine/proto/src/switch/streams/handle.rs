@@ -76,10 +76,13 @@ impl Streams {
         }
         let debt = &mut stream.debt;
         debt.packets += 1;
+        debt.duplicates += u32::from(arrival.duplicate);
         if debt.newest.is_none_or(|(old, _)| h.stamp.wrapping_sub(old) < 1 << 31) {
             debt.newest = Some((h.stamp, now));
         }
-        if arrival.urgent
+        if h.fin
+            || arrival.gap && self.limits.ack_gaps
+            || debt.duplicates >= self.limits.ack_duplicates
             || debt.packets >= self.limits.ack_every
             || stream.recv.credit_is_due(&self.receive_pool)
         {
@@ -208,6 +211,10 @@ impl Streams {
     }
 
     pub(super) fn reorder_window(&self) -> Duration {
+        if self.limits.misses.is_some() {
+            // Whatever the peer's ranges leave out is a miss; repeating it takes its time anyway.
+            return Duration::ZERO;
+        }
         let quarter = self.rtt.least().unwrap_or(self.rtt.smoothed()) / 4;
         (quarter * self.path.patience).min(self.rtt.smoothed()).max(REORDER_LEAST)
     }

@@ -25,6 +25,7 @@ mod handle;
 mod kinds;
 mod limits;
 mod memory;
+mod misses;
 mod pacing;
 mod queues;
 mod ranges;
@@ -41,13 +42,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-pub use congestion::{AckSample, Congestion, initial_window, spread};
+pub use congestion::{AckSample, Congestion, CongestionKind, Fixed, initial_window, spread};
 pub use cubic::Cubic;
 pub use kinds::{
     Code, Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId, StreamStats,
     StreamStatus, UnknownStream, WriteError,
 };
-pub use limits::{INITIAL_CREDIT, StreamLimits};
+pub use limits::{INITIAL_CREDIT, MissesTimer, StreamLimits};
 
 use crate::base::{Instant, Priority};
 use crate::wire::stream::{DATA_HEADER_MAX, TARGET_MAX, VARINT_MAX, clip};
@@ -141,7 +142,7 @@ impl Streams {
     #[must_use]
     pub fn new(limits: StreamLimits, side: Side, max_packet: usize) -> Self {
         let max_packet = max_packet.max(MIN_PACKET);
-        let congestion = Box::new(Cubic::new(max_packet as u64, limits.in_flight));
+        let congestion = limits.congestion.controller(max_packet as u64, limits.in_flight);
         Self {
             own: side.first(),
             max_packet,

@@ -49,8 +49,8 @@ struct Segment {
     end: u64,
     sent: Instant,
     state: State,
-    /// It was taken for lost and sent again.
-    again: bool,
+    /// How often it was taken for lost and sent again.
+    repeats: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Flight {
 
     /// `start..end`, which follows all segments, was sent.
     pub(super) fn push(&mut self, start: u64, end: u64, sent: Instant) {
-        let segment = Segment { start, end, sent, state: State::Flying, again: false };
+        let segment = Segment { start, end, sent, state: State::Flying, repeats: 0 };
         self.counted += segment.counts();
         self.flying += 1;
         self.segments.push_back(segment);
@@ -153,7 +153,8 @@ impl Flight {
         let Some(index) = self.find(start) else { return };
         let Some(segment) = self.segments.get_mut(index) else { return };
         let rest = Segment { start: end, ..*segment };
-        *segment = Segment { start, end, sent, state: State::Flying, again: true };
+        let repeats = segment.repeats.saturating_add(1);
+        *segment = Segment { start, end, sent, state: State::Flying, repeats };
         self.counted += segment.counts();
         self.flying += 1;
         if rest.start < rest.end {
@@ -245,7 +246,7 @@ impl Flight {
         self.counted = self.counted.saturating_sub(s.counts());
         self.flying = self.flying.saturating_sub(usize::from(s.flies()));
         // Sent again and yet the first transmission is what arrived, or not sent again yet.
-        let early = s.again && stamp.is_some_and(|at| at < s.sent);
+        let early = s.repeats > 0 && stamp.is_some_and(|at| at < s.sent);
         if s.state == State::Lost || early {
             gain.false_losses += 1;
         }
@@ -379,6 +380,18 @@ impl Flight {
 
     pub(super) fn is_empty(&self) -> bool {
         self.segments.is_empty()
+    }
+
+    /// Whether `most` segments or more are not acknowledged.
+    pub(super) fn is_full(&self, most: usize) -> bool {
+        let open = || self.segments.iter().filter(|s| s.state != State::Acked).count();
+        self.segments.len() >= most && open() >= most
+    }
+
+    /// How often the segment that was sent again most often was.
+    pub(super) fn most_repeats(&self) -> u32 {
+        let open = self.segments.iter().filter(|s| s.state != State::Acked);
+        open.map(|s| s.repeats).max().unwrap_or(0)
     }
 
     /// The first position not acknowledged as a whole.

@@ -43,6 +43,7 @@ impl Streams {
         if stream.loss_at.is_some_and(|at| at <= now) {
             self.lose_by_age(now, slot);
         }
+        self.tick_misses(now, slot);
         let Some(stream) = self.table.get_mut(slot) else { return };
         if stream.probe_at(&self.rtt, &self.limits).is_some_and(|at| at <= now) {
             self.break_silence(now, slot);
@@ -123,6 +124,9 @@ impl Streams {
             return;
         }
         stream.note_owing(now);
+        if let Some(timer) = &self.limits.misses {
+            stream.run_misses_timer(now, timer);
+        }
         let at = stream.wakes_at(&self.rtt, &self.limits);
         self.wakes.set(stream, slot, at);
     }

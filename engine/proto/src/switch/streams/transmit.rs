@@ -207,7 +207,13 @@ impl Streams {
         let window = self.congestion.window().saturating_add(over);
         let packet = self.max_packet as u64;
         let Some(stream) = self.table.get_mut(slot) else { return Attempt::Nothing };
-        let Some((start, _)) = stream.send.flight.next_lost() else { return Attempt::Nothing };
+        if self.limits.misses.is_some() && stream.repeats_left == 0 {
+            return Attempt::Nothing;
+        }
+        let Some((start, _)) = stream.send.flight.next_lost() else {
+            stream.repeats_left = 0;
+            return Attempt::Nothing;
+        };
         let probe = Cut { offset: start, len: 0, fin: false, short: false };
         let header = data_header(stream, now, probe, credit).len();
         let Some(cut) = stream.send.again(room.saturating_sub(header)) else {
@@ -225,6 +231,7 @@ impl Streams {
         data_header(stream, now, cut, credit).emit(out);
         stream.send.copy(cut, out);
         stream.send.sent_again(cut, now);
+        stream.repeats_left = stream.repeats_left.saturating_sub(1);
         self.counts.bytes_resent += cut.len as u64;
         self.note_departure(now, slot, cost);
         Attempt::Sent
@@ -235,6 +242,9 @@ impl Streams {
         let credit = self.credit_of(slot);
         let window = self.congestion.window();
         let packet = self.max_packet as u64;
+        if self.index_is_full(now, slot) {
+            return Attempt::Nothing;
+        }
         let Some(stream) = self.table.get_mut(slot) else { return Attempt::Nothing };
         let empty = Cut { offset: stream.send.next(), len: 0, fin: false, short: false };
         let header = data_header(stream, now, empty, credit).len();
@@ -273,6 +283,11 @@ impl Streams {
         self.pacer.spend(cost);
         self.path.in_flight += cost;
         self.path.sent = now;
+        if self.limits.ack_beside_data
+            && let Some(stream) = self.table.get_mut(slot).filter(|s| s.debt.packets > 0)
+        {
+            self.queues.want_control(stream, slot, Flags::ACK);
+        }
         self.settle(now, slot);
     }
 
