@@ -178,6 +178,29 @@ impl Pair {
         self.act();
     }
 
+    /// Runs two pairs for `time` whose packets share one rate and one queue each way.
+    pub(crate) fn run_beside(&mut self, other: &mut Self, time: Duration) {
+        let end = self.now + time;
+        self.act();
+        other.act();
+        loop {
+            let turn = [self.next(), other.next()].map(|at| at.filter(|at| *at <= end));
+            let first = match turn {
+                [Some(a), Some(b)] => a <= b,
+                [a, b] if a.is_none() && b.is_none() => break,
+                [a, _] => a.is_some(),
+            };
+            let (one, two) =
+                if first { (&mut *self, &mut *other) } else { (&mut *other, &mut *self) };
+            one.busy = two.busy;
+            one.step();
+            one.act();
+            two.busy = one.busy;
+        }
+        self.now = end;
+        other.now = end;
+    }
+
     fn next(&self) -> Option<Instant> {
         let flight = self.flights.peek().map(|f| f.0.0);
         self.ends.iter().filter_map(Streams::deadline).chain(flight).min()

@@ -6,6 +6,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::bbr::Bbr;
 use super::cubic::Cubic;
 use crate::base::Instant;
 
@@ -24,6 +25,8 @@ pub struct AckSample {
     pub smoothed: Duration,
     /// Whether the window has held the senders back of late. A window nobody fills must not grow.
     pub limited: bool,
+    /// Bytes still on their way.
+    pub in_flight: u64,
 }
 
 /// A congestion controller. Sizes are in bytes of stream packets.
@@ -37,6 +40,8 @@ pub trait Congestion: Send + fmt::Debug {
     }
     /// Something was acknowledged.
     fn on_ack(&mut self, sample: &AckSample);
+    /// So many bytes were taken for lost, for a controller that weighs them.
+    fn on_lost(&mut self, _bytes: u64) {}
     /// Packets were lost that were sent after the last such call: a new congestion.
     fn on_loss(&mut self, now: Instant);
     /// The losses of the last congestion turned out to be late packets.
@@ -56,6 +61,8 @@ pub trait Congestion: Send + fmt::Debug {
 pub enum CongestionKind {
     /// [`Cubic`]: what most of the Internet uses; fair beside it.
     Cubic,
+    /// [`Bbr`]: a model of the path, for paths that lose packets at random.
+    Bbr,
     /// [`Fixed`]: none, for the notes' floor, whose window counts packets of each stream.
     Fixed,
 }
@@ -67,6 +74,7 @@ impl CongestionKind {
     pub fn controller(self, packet: u64, most: u64) -> Box<dyn Congestion> {
         match self {
             Self::Cubic => Box::new(Cubic::new(packet, most)),
+            Self::Bbr => Box::new(Bbr::new(packet, most)),
             Self::Fixed => Box::new(Fixed { most }),
         }
     }

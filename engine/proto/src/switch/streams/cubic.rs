@@ -306,6 +306,7 @@ mod tests {
             rtt: Some(rtt),
             smoothed: rtt,
             limited: true,
+            in_flight: 0,
         }
     }
 

@@ -222,6 +222,9 @@ impl Streams {
     /// Tells the controller of losses, once for each congestion.
     pub(super) fn note_losses(&mut self, now: Instant, losses: &Losses) {
         self.counts.packets_lost += losses.packets;
+        if losses.bytes > 0 {
+            self.congestion.on_lost(losses.bytes);
+        }
         if losses.newest.is_some_and(|sent| sent > self.path.answered) {
             self.path.answered = now;
             self.path.suspected = 0;
@@ -259,6 +262,7 @@ impl Streams {
                 rtt: echo.map(|(_, elapsed, delay)| elapsed.saturating_sub(delay)),
                 smoothed: self.rtt.smoothed(),
                 limited: self.path.limited,
+                in_flight: self.path.in_flight,
             });
         }
     }

@@ -18,6 +18,7 @@
 //! call that takes `now`, or changes a stream, ask: [`Streams::poll_transmit`] until it yields
 //! nothing, [`Streams::poll_event`] likewise, then [`Streams::deadline`].
 
+mod bbr;
 mod congestion;
 mod cubic;
 mod ending;
@@ -42,6 +43,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+pub use bbr::Bbr;
 pub use congestion::{AckSample, Congestion, CongestionKind, Fixed, initial_window, spread};
 pub use cubic::Cubic;
 pub use kinds::{

@@ -115,6 +115,8 @@ impl News {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Losses {
     pub(super) packets: u64,
+    /// What they counted in the window.
+    pub(super) bytes: u64,
     /// When the newest of them was sent; none if no packet of this path is among them.
     pub(super) newest: Option<Instant>,
     /// When the next packet will be taken for lost if nothing is heard.
@@ -285,6 +287,7 @@ impl Flight {
                 losses.newest = losses.newest.max(Some(segment.sent));
             }
             losses.packets += 1;
+            losses.bytes += segment.counts();
             self.lose(index);
         }
         losses
