@@ -202,11 +202,13 @@ impl Streams {
     }
 
     /// When the echoed packet was sent, how long ago that is and how long the peer kept it;
-    /// nothing if it is not of this path.
+    /// nothing if it is not of this path, or of a moment after everything that was sent: a peer
+    /// that invents stamps must not make the path look short.
     fn read_echo(&self, now: Instant, echo: Echo) -> Option<(Instant, Duration, Duration)> {
         let elapsed = Duration::from_micros(u64::from(stamp_of(now).wrapping_sub(echo.stamp)));
         let sent = now - elapsed;
-        (elapsed <= ECHO_MOST && sent >= self.path.since && now.since(sent) == elapsed)
+        let real = sent >= self.path.since && sent <= self.path.sent;
+        (real && elapsed <= ECHO_MOST && now.since(sent) == elapsed)
             .then(|| (sent, elapsed, Duration::from_micros(echo.delay_us)))
     }
 

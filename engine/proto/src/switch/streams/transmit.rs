@@ -153,6 +153,7 @@ impl Streams {
         let header = data_header(stream, now, cut, credit);
         header.emit(out);
         self.counts.packets_sent += 1;
+        self.path.sent = now;
         self.settle(now, slot);
         Some(priority)
     }
