@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!               delay grows                five calm rounds
-//!   SlowStart ─────────────> Conservative ─────────────────> Avoidance <──┐
-//!       │  ^                  │   │                            ^   │      │ loss: window × 0.7
+//!   SlowStart ─────────────> Conservative ─────────────────> Avoidance <──┐ loss: window × 0.7,
+//!       │  ^                  │   │                            ^   │      │ × 0.85 without a queue
 //!       │  └──────────────────┘   │ loss                       │   └──────┘
 //!       │   delay falls again     └────────────────────────────┤
 //!       └── loss ──────────────────────────────────────────────┘
@@ -31,6 +31,14 @@ pub struct Cubic {
     /// Where things stood before the last congestion, in case it was none.
     before: Option<(u64, u64, u64)>,
     w_max: u64,
+    delay: Delay,
+}
+
+/// What the path's delay says about its queue.
+#[derive(Debug, Clone, Copy, Default)]
+struct Delay {
+    least: Option<Duration>,
+    smoothed: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +94,7 @@ impl Cubic {
             answered: None,
             before: None,
             w_max: 0,
+            delay: Delay::default(),
         }
     }
 
@@ -188,6 +197,16 @@ impl Cubic {
     }
 }
 
+impl Delay {
+    /// No queue has built up, so a loss tells of chance more likely than of congestion, and half
+    /// the answer will do: the thought of TCP Veno. A path whose delay has grown for another
+    /// reason only gets the full answer.
+    fn is_of_an_empty_path(&self) -> bool {
+        let slack = |least: Duration| (least / 16).max(Duration::from_micros(500));
+        self.least.is_some_and(|least| self.smoothed <= least + slack(least))
+    }
+}
+
 impl Epoch {
     /// The window `at_ms` milliseconds into the epoch.
     fn curve(&self, at_ms: u64, unit: u64) -> u64 {
@@ -215,6 +234,10 @@ impl Congestion for Cubic {
     }
 
     fn on_ack(&mut self, s: &AckSample) {
+        if let Some(rtt) = s.rtt {
+            let least = self.delay.least.map_or(rtt, |l| l.min(rtt));
+            self.delay = Delay { least: Some(least), smoothed: s.smoothed };
+        }
         // What was sent before the window was cut says nothing about the window now.
         let old = matches!((s.sent, self.answered), (Some(sent), Some(at)) if sent <= at);
         if old || !s.limited || s.bytes == 0 {
@@ -231,7 +254,8 @@ impl Congestion for Cubic {
         self.before = Some((self.window, self.threshold, self.w_max));
         // Fast convergence: who comes later gets room.
         self.w_max = if self.window < self.w_max { self.window / 20 * 17 } else { self.window };
-        self.set_window(self.window / 10 * 7);
+        let left = if self.delay.is_of_an_empty_path() { 85 } else { 70 };
+        self.set_window(self.window / 100 * left);
         self.threshold = self.window;
         self.phase = Phase::Avoidance(None);
     }
@@ -345,6 +369,7 @@ mod tests {
         let mut c = Cubic::new(1_448, 4 << 20);
         c.window = 1_448_000;
         c.phase = Phase::Avoidance(None);
+        c.delay = Delay { least: Some(50 * MS), smoothed: 60 * MS };
         let mut now = Instant::from_micros(10_000_000);
         c.on_loss(now);
         c.on_ack(&ack(now, 100_000, 50 * MS));
@@ -357,6 +382,17 @@ mod tests {
         }
         assert!((1_375_000..1_593_000).contains(&c.window()), "{} after {k:?}", c.window());
         assert!((8_000..10_500).contains(&k.as_millis()), "{k:?}");
+    }
+
+    #[test]
+    fn s23_a_loss_on_an_empty_path_costs_half_as_much() {
+        for (smoothed, left) in [(52 * MS, 850_000), (54 * MS, 700_000), (90 * MS, 700_000)] {
+            let mut c = Cubic::new(1_000, 4 << 20);
+            c.window = 1_000_000;
+            c.delay = Delay { least: Some(50 * MS), smoothed };
+            c.on_loss(Instant::from_micros(10_000_000));
+            assert_eq!(c.window(), left, "{smoothed:?}");
+        }
     }
 
     #[test]
