@@ -14,6 +14,7 @@ mod ends;
 mod goodput;
 mod hostile;
 mod json;
+mod lies;
 mod minimal;
 mod pair;
 mod recovery;
