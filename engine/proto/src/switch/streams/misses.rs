@@ -64,17 +64,13 @@ impl Streams {
         }
     }
 
-    /// Whether the stream in `slot` has something to send and as many packets unacknowledged as it
-    /// may; by the clock, they then all count as missed.
-    pub(super) fn index_is_full(&mut self, now: Instant, slot: u32) -> bool {
-        let most = self.limits.packets;
-        let full = |s: &Stream| s.send.flight.is_full(most) && s.send.fresh(1).is_some();
-        let full = self.table.get(slot).is_some_and(full);
-        if full && self.limits.misses.is_some() {
+    /// The stream in `slot` has more to send and as many packets unacknowledged as it may: by the
+    /// clock, they all count as missed.
+    pub(super) fn index_is_full(&mut self, now: Instant, slot: u32) {
+        if self.limits.misses.is_some() {
             self.miss_all(slot);
             self.settle(now, slot);
         }
-        full
     }
 
     /// Everything the stream in `slot` has on its way counts as missed.

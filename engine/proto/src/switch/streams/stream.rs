@@ -248,10 +248,13 @@ impl Stream {
         }
     }
 
-    /// When to probe, if the peer owes an answer. What is known to be lost waits for the
+    /// When to probe, or to repeat misses, if the peer owes an answer. What is known to be lost waits for the
     /// window, not for the peer.
     pub(super) fn probe_at(&self, rtt: &Rtt, limits: &StreamLimits) -> Option<Instant> {
-        let silence = self.silence.as_ref().filter(|_| limits.misses.is_none())?;
+        if limits.misses.is_some() {
+            return self.misses_at;
+        }
+        let silence = self.silence.as_ref()?;
         if !self.send.flight.is_empty() && !self.send.flight.is_flying() {
             return None;
         }
@@ -263,7 +266,6 @@ impl Stream {
         [
             self.debt.due,
             self.loss_at,
-            self.misses_at,
             self.probe_at(rtt, limits),
             self.notice.as_ref().and_then(|n| n.again_at),
         ]

@@ -43,10 +43,13 @@ impl Streams {
         if stream.loss_at.is_some_and(|at| at <= now) {
             self.lose_by_age(now, slot);
         }
-        self.tick_misses(now, slot);
         let Some(stream) = self.table.get_mut(slot) else { return };
         if stream.probe_at(&self.rtt, &self.limits).is_some_and(|at| at <= now) {
-            self.break_silence(now, slot);
+            if self.limits.misses.is_some() {
+                self.tick_misses(now, slot);
+            } else {
+                self.break_silence(now, slot);
+            }
         }
         let Some(stream) = self.table.get_mut(slot) else { return };
         let Some(notice) = stream.notice.as_mut().filter(|n| n.again_at.is_some_and(|t| t <= now))

@@ -243,10 +243,11 @@ impl Streams {
         let credit = self.credit_of(slot);
         let window = self.congestion.window();
         let packet = self.max_packet as u64;
-        if self.index_is_full(now, slot) {
+        let Some(stream) = self.table.get_mut(slot) else { return Attempt::Nothing };
+        if stream.send.flight.is_full(self.limits.packets) && stream.send.fresh(1).is_some() {
+            self.index_is_full(now, slot);
             return Attempt::Nothing;
         }
-        let Some(stream) = self.table.get_mut(slot) else { return Attempt::Nothing };
         let empty = Cut { offset: stream.send.next(), len: 0, fin: false, short: false };
         let header = data_header(stream, now, empty, credit).len();
         let Some(cut) = stream.send.fresh(room.saturating_sub(header)) else {
