@@ -121,13 +121,15 @@ impl StreamStage {
                 self.by_line.insert(line, index);
                 self.touch(index);
             }
-            Post::LinePath { line, max_packet } => {
+            Post::LinePath { line, max_packet, moved } => {
                 let Some(&index) = self.by_line.get(&line) else { return };
                 let Some(p) = self.peer(index) else { return };
                 p.max_packet = max_packet;
                 if let Some(streams) = &mut p.streams {
                     streams.set_max_packet(max_packet);
-                    streams.path_changed(now);
+                    if moved {
+                        streams.path_changed(now);
+                    }
                 }
                 self.touch(index);
             }
