@@ -369,6 +369,7 @@ fn stream(hashname: &str, s: &StreamStatus) -> StreamReport {
         purpose: match &s.open {
             Open::Generic => "generic".to_owned(),
             Open::Sock(target) => format!("sock {target}"),
+            Open::Req => "req".to_owned(),
         },
         opened_here: s.opened_here,
         priority: s.priority.level(),
