@@ -16,19 +16,24 @@ use trunkline_proto::base::{BootEpoch, Chance, Hashname, Limits};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::streams::Open;
 use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
 use trunkline_proto::wire::package::Code;
 
+use crate::callbacks::Dispatch;
 use crate::handle::Handle;
 use crate::inbox::Arrivals;
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{Command, Letter};
 use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
+use crate::runtime::pipe::Bell;
+use crate::runtime::pipes::Pipes;
 use crate::runtime::tunnels::Tunnels;
 use crate::runtime::worker::{Parts, WAKE, Worker};
 use crate::setup::Setup;
+use crate::stream::{self, Stream};
 
 /// Letters a mailbox holds, urgent and ordinary. × ~200 bytes = 1 MiB a worker, and what the
 /// letters hold: at most a frame each.
@@ -68,6 +73,9 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     waiting: Mutex<HashMap<Token, Reply<Answer>>>,
     pub(crate) inbox: Arc<Arrivals>,
+    /// Streams that peers opened, for whoever listens.
+    pub(crate) streams: Arc<stream::Arrivals>,
+    pub(crate) dispatch: Dispatch,
     /// Messages the application did not take in time.
     pub(crate) overflowed: AtomicU64,
     /// Messages sent without waiting that came back, by the number of the code.
@@ -126,6 +134,23 @@ impl Shared {
         }
     }
 
+    /// Whether anyone takes streams that peers open for this.
+    pub(crate) fn takes(&self, open: &Open) -> bool {
+        match open {
+            Open::Generic => self.streams.is_listened_to() || self.dispatch.takes_streams(),
+            Open::Sock(_) | Open::Req => false,
+        }
+    }
+
+    /// Gives a stream to who takes it, or back if they have too many.
+    pub(crate) fn give(&self, open: &Open, stream: Stream) -> Result<(), Stream> {
+        match open {
+            Open::Generic if self.streams.is_listened_to() => self.streams.put(stream),
+            Open::Generic => self.dispatch.stream(stream),
+            Open::Sock(_) | Open::Req => Err(stream),
+        }
+    }
+
     pub(crate) fn reachable(&self, node: Hashname, yes: bool) {
         let mut nodes = self.nodes.lock();
         if yes {
@@ -147,6 +172,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.inbox.close();
+        self.streams.close();
     }
 }
 
@@ -191,6 +217,8 @@ impl Engine {
             stopping: AtomicBool::new(false),
             waiting: Mutex::new(HashMap::new()),
             inbox: Arc::default(),
+            streams: Arc::default(),
+            dispatch: Dispatch::start(setup.callbacks.clone())?,
             overflowed: AtomicU64::new(0),
             came_back: std::array::from_fn(|_| AtomicU64::new(0)),
             nodes: Mutex::new(HashSet::new()),
@@ -205,13 +233,21 @@ impl Engine {
         }
         let sockets = Sockets::open(&setup)?;
         let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
-        let handle =
-            Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
-        let workers = build(&setup, &node, &shared, seats, &others, sockets, &tls, &mut chance)?;
+        let bells: Vec<_> = others.iter().cloned().map(Bell::new).collect();
+        let handle = Handle::new(
+            setup.identity.clone(),
+            setup.plan,
+            shared.clone(),
+            others.clone(),
+            bells.clone(),
+        );
+        let workers =
+            build(&setup, &node, &shared, seats, (&others, bells), sockets, &tls, &mut chance)?;
         let mut engine = Self { handle, threads: Vec::new(), udp, links };
         engine.spawn(workers)?;
         for p in &setup.proxies {
-            let opened = engine.handle.listen_for(p.peer, &p.target, p.listen);
+            let open = Open::Sock(p.target.clone().into());
+            let opened = engine.handle.listen_for(p.peer, open, p.listen);
             let what = || format!("{} for the proxy to {}", p.listen, p.target);
             opened.map_err(|source| StartError::Listen { what: what(), source })?.keep();
         }
@@ -254,6 +290,7 @@ impl Engine {
             return;
         }
         self.handle.command_all(|| Command::Drain);
+        self.handle.shared().dispatch.stop();
         // Goodbyes cross between seats and into sockets; nobody answers them.
         std::thread::park_timeout(if self.handle.plan().seats() > 1 { DRAIN } else { DRAIN / 4 });
         self.handle.end();
@@ -278,7 +315,7 @@ fn seat() -> io::Result<(Poll, Mail<Letter>, Sender<Letter>)> {
 }
 
 /// The operating system's chance, asked once.
-fn seed() -> io::Result<[u8; 32]> {
+pub(crate) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no random numbers"))?;
     Ok(seed)
@@ -342,7 +379,7 @@ fn build(
     node: &Node,
     shared: &Arc<Shared>,
     seats: Vec<(Poll, Mail<Letter>)>,
-    others: &[Sender<Letter>],
+    (others, bells): (&[Sender<Letter>], Vec<Arc<Bell>>),
     mut sockets: Sockets,
     tls: &LinkTls,
     chance: &mut Chance,
@@ -350,7 +387,7 @@ fn build(
     let clock = Clock::start();
     let plan = setup.plan;
     let mut workers = Vec::new();
-    for (seat, (poll, mail)) in seats.into_iter().enumerate() {
+    for (seat, ((poll, mail), bell)) in seats.into_iter().zip(bells).enumerate() {
         let here = |role: Role| (plan.seat(role) == seat).then_some(role);
         let partition = plan.roles().filter_map(here).find_map(|r| match r {
             Role::Partition(p) => Some(usize::from(p)),
@@ -386,6 +423,7 @@ fn build(
             dials,
             tls: tls.clone(),
             tunnels: Tunnels::new(setup.allow.clone()),
+            pipes: Pipes::new(bell),
             pieces_per_write: setup.pieces_per_write,
         })?);
     }

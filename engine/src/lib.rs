@@ -6,6 +6,8 @@
 //! sockets and [`runtime`] the threads.
 #![deny(unsafe_code)]
 
+mod builder;
+mod callbacks;
 pub mod config;
 pub mod control;
 mod engine;
@@ -15,10 +17,20 @@ pub mod net;
 mod owner;
 pub mod runtime;
 mod setup;
+mod stream;
 
+pub use builder::{BuildError, Builder, KeySource};
+pub use callbacks::{
+    AnonPacket, CallbackCounters, Callbacks, LinePacket, MOST_SERVED, OpQuestion, StateChange,
+};
 pub use engine::{Engine, StartError};
 pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
 pub use inbox::Inbox;
 pub use owner::Owner;
 pub use setup::{Dial, Listener, Setup, SetupError};
+pub use stream::{
+    FIRST_OWN_CODE, Stream, StreamError, StreamListener, StreamOptions, StreamReader, StreamWriter,
+};
 pub use trunkline_proto as proto;
+pub use trunkline_proto::base::{Hashname, Priority, Space};
+pub use trunkline_proto::crypto::Identity;

@@ -12,6 +12,7 @@ use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::streams::StreamLimits;
 use trunkline_proto::wire::link::Cost;
 
+use crate::callbacks::Callbacks;
 use crate::config::{Config, PlacementMode, TargetHosts, Transport};
 
 /// A port where neighbours link up.
@@ -88,6 +89,8 @@ pub struct Setup {
     /// Most pieces of memory that one write to a link takes, each a run of frames that go the
     /// same way. Fewer than the default serve to measure what such a neighbour costs.
     pub pieces_per_write: usize,
+    /// What the application wants to be told.
+    pub callbacks: Callbacks,
 }
 
 /// Why a configuration could not be made concrete.
@@ -132,6 +135,7 @@ impl Setup {
             limits: Limits::default(),
             stream_limits: StreamLimits::default(),
             pieces_per_write: crate::runtime::links::PIECES,
+            callbacks: Callbacks::default(),
         }
     }
 

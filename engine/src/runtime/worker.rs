@@ -20,15 +20,16 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
+use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant, Priority};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
+use trunkline_proto::stage::streams::StreamKey;
 use trunkline_proto::switch::Message;
-use trunkline_proto::switch::streams::{Open, StreamEvent};
+use trunkline_proto::switch::streams::{Code, Open, StreamEvent};
 
 use connections::Dialled;
 
@@ -37,10 +38,13 @@ use super::letters::{Command, Letter, Report};
 use super::links::{Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
+use super::pipes::Pipes;
 use super::tunnels::{Context, Tunnels};
+use crate::callbacks::Event;
 use crate::engine::Shared;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
+use crate::stream::Stream;
 
 /// The waker's token.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -98,6 +102,7 @@ pub(crate) struct Worker {
     dials: Vec<Dialled>,
     next_link: u32,
     tunnels: Tunnels,
+    pipes: Pipes,
     /// Messages for the application, of this round.
     arrived: Vec<Message>,
     pool: FramePool,
@@ -123,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) dials: Vec<(usize, Dial)>,
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
+    pub(crate) pipes: Pipes,
     pub(crate) pieces_per_write: usize,
 }
 
@@ -160,6 +166,7 @@ impl Worker {
             dials: Vec::new(),
             next_link: 0,
             tunnels: parts.tunnels,
+            pipes: parts.pipes,
             arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
             nap: Nap::new(),
@@ -198,6 +205,7 @@ impl Worker {
             self.rounds += 1;
             let now = self.clock.now();
             self.read_mail(now);
+            self.answer_bell(now);
             for event in &events {
                 self.socket_ready(now, event);
             }
@@ -262,17 +270,25 @@ impl Worker {
                 }
                 Letter::Adopt(link, transport) => self.adopt(link, transport),
                 Letter::Abandon(link) => self.abandon(link),
+                // It only ends the sleep: the round looks at the bell.
+                Letter::Pipes => {}
                 Letter::Command(command) => self.obey(now, command),
             }
         }
     }
 
+    fn answer_bell(&mut self, now: Instant) {
+        let Self { pipes, shard, poll, .. } = self;
+        let registry = poll.registry();
+        pipes.answer(&mut Context { shard, registry, now, wall: Clock::wall() });
+    }
+
     fn obey(&mut self, now: Instant, command: Command) {
         match command {
-            Command::OpenProxy { id, peer, target, listen, reply } => {
+            Command::OpenProxy { id, peer, open, listen, reply } => {
                 let token = Token(self.sources.insert(Source::Proxy));
                 let registry = self.poll.registry();
-                let opened = self.tunnels.open_proxy(id, peer, target, listen, registry, token);
+                let opened = self.tunnels.open_proxy(id, peer, open, listen, registry, token);
                 if opened.is_err() {
                     self.sources.remove(token.0);
                 }
@@ -376,11 +392,11 @@ impl Worker {
                 }
             }
             let mut done = Vec::new();
-            let Self { tunnels, shard, poll, .. } = self;
+            let Self { tunnels, pipes, shard, poll, .. } = self;
             let registry = poll.registry();
             let wall = Clock::wall();
             let mut ctx = Context { shard, registry, now, wall };
-            let more = tunnels.pump(&mut ctx, &mut done);
+            let more = tunnels.pump(&mut ctx, &mut done) | pipes.pump(&mut ctx);
             for token in done {
                 self.sources.try_remove(token.0);
             }
@@ -394,6 +410,14 @@ impl Worker {
         }
     }
 
+    /// What the switch leaves to the application: packets in lines and outside of them that
+    /// nothing else handled, and changes of state. To be called from [`Self::line_event`] for the
+    /// events that carry them; what nobody takes is counted.
+    #[allow(dead_code, reason = "the switch does not raise such events yet")]
+    fn unhandled(&self, event: Event) {
+        let _ = self.shared.dispatch.dispatch(event);
+    }
+
     fn line_event(&mut self, event: LineEvent) {
         match event {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
@@ -402,28 +426,49 @@ impl Worker {
         }
     }
 
-    fn stream_event(
-        &mut self,
-        now: Instant,
-        key: trunkline_proto::stage::streams::StreamKey,
-        event: &StreamEvent,
-    ) {
-        let Self { tunnels, shard, poll, sources, .. } = self;
+    fn stream_event(&mut self, now: Instant, key: StreamKey, event: &StreamEvent) {
+        let Self { tunnels, pipes, shard, poll, sources, .. } = self;
         let registry = poll.registry();
         let mut ctx = Context { shard, registry, now, wall: Clock::wall() };
         match event {
+            _ if pipes.has(key) => pipes.stream_event(key, event),
             StreamEvent::Opened { open: Open::Sock(target), .. } => {
                 let token = || Token(sources.insert(Source::Tunnel));
                 tunnels.connect(&mut ctx, key, target, token);
             }
-            StreamEvent::Opened { .. } => {
-                let code = trunkline_proto::switch::streams::Code::REFUSED;
-                shard.reset_stream(now, key, code, "nothing here takes such streams");
+            StreamEvent::Opened { open, priority, .. } => {
+                let given = self.give_stream(key, open, *priority);
+                if let Err((code, why)) = given {
+                    self.shard.reset_stream(now, key, code, why);
+                }
             }
             _ => {
                 if let Some(token) = tunnels.stream_event(&mut ctx, key, event) {
                     sources.try_remove(token.0);
                 }
+            }
+        }
+    }
+
+    /// A stream that a peer opened goes to whom the application chose for its kind.
+    fn give_stream(
+        &mut self,
+        key: StreamKey,
+        open: &Open,
+        priority: Priority,
+    ) -> Result<(), (Code, &'static str)> {
+        if !self.shared.takes(open) {
+            return Err((Code::REFUSED, "nothing here takes such streams"));
+        }
+        let busy = (Code::TOO_MANY, "this node has as many streams as it may");
+        let peer = self.shard.stream_peer(key).ok_or(busy)?;
+        let pipe = self.pipes.accept(key, peer, priority).ok_or(busy)?;
+        match self.shared.give(open, Stream::new(pipe)) {
+            Ok(()) => Ok(()),
+            // The pipe passes the reset on.
+            Err(stream) => {
+                stream.reset(busy.0.0, busy.1);
+                Ok(())
             }
         }
     }
@@ -563,6 +608,7 @@ impl Worker {
             peers: self.shard.peers().collect(),
             forwarded: self.shard.forwarded().cloned(),
             tunnels: self.tunnels.counters(),
+            pipes: self.pipes.open(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
             routes: self.shard.routing().map(|r| r.table().clone()),
             proxies: self.tunnels.proxies(),
