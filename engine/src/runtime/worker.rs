@@ -302,9 +302,20 @@ impl Worker {
             Command::Report(reply) => {
                 let _ = reply.send(self.report(now));
             }
-            Command::Drain => self.shard.handle(now, Clock::wall(), Input::Close),
+            Command::Drain => self.drain(now),
             Command::Stop => self.stopping = true,
         }
+    }
+
+    /// Says goodbye: to peers first, since a link's goodbye overtakes what waits for the link.
+    fn drain(&mut self, now: Instant) {
+        if let Some(partition) = self.partition {
+            let close = Input::Post(Role::Partition(partition), Post::CloseLines);
+            self.shard.handle(now, Clock::wall(), close);
+            self.settle(now);
+            self.flush(now);
+        }
+        self.shard.handle(now, Clock::wall(), Input::Close);
     }
 
     fn socket_ready(&mut self, now: Instant, event: &mio::event::Event) {
