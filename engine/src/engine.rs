@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     /// Streams that peers opened, for whoever listens.
     pub(crate) streams: Arc<stream::Arrivals>,
     pub(crate) dispatch: Dispatch,
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::http::Http,
     /// Messages the application did not take in time.
     pub(crate) overflowed: AtomicU64,
     /// Messages sent without waiting that came back, by the number of the code.
@@ -138,7 +140,9 @@ impl Shared {
     pub(crate) fn takes(&self, open: &Open) -> bool {
         match open {
             Open::Generic => self.streams.is_listened_to() || self.dispatch.takes_streams(),
-            Open::Sock(_) | Open::Req => false,
+            #[cfg(feature = "http")]
+            Open::Req => self.http.serves(),
+            _ => false,
         }
     }
 
@@ -147,7 +151,12 @@ impl Shared {
         match open {
             Open::Generic if self.streams.is_listened_to() => self.streams.put(stream),
             Open::Generic => self.dispatch.stream(stream),
-            Open::Sock(_) | Open::Req => Err(stream),
+            #[cfg(feature = "http")]
+            Open::Req => match self.http.give(crate::http::Job::Serve(stream)) {
+                Err(crate::http::Job::Serve(stream)) => Err(stream),
+                _ => Ok(()),
+            },
+            _ => Err(stream),
         }
     }
 
@@ -182,6 +191,7 @@ pub struct Engine {
     threads: Vec<JoinHandle<()>>,
     udp: Vec<SocketAddr>,
     links: Vec<SocketAddr>,
+    gateway: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -219,6 +229,8 @@ impl Engine {
             inbox: Arc::default(),
             streams: Arc::default(),
             dispatch: Dispatch::start(setup.callbacks.clone())?,
+            #[cfg(feature = "http")]
+            http: crate::http::Http::new(setup.http.clone()),
             overflowed: AtomicU64::new(0),
             came_back: std::array::from_fn(|_| AtomicU64::new(0)),
             nodes: Mutex::new(HashSet::new()),
@@ -243,8 +255,10 @@ impl Engine {
         );
         let workers =
             build(&setup, &node, &shared, seats, (&others, bells), sockets, &tls, &mut chance)?;
-        let mut engine = Self { handle, threads: Vec::new(), udp, links };
+        let mut engine = Self { handle, threads: Vec::new(), udp, links, gateway: None };
         engine.spawn(workers)?;
+        #[cfg(feature = "http")]
+        engine.start_http(&setup)?;
         for p in &setup.proxies {
             let open = Open::Sock(p.target.clone().into());
             let opened = engine.handle.listen_for(p.peer, open, p.listen);
@@ -252,6 +266,16 @@ impl Engine {
             opened.map_err(|source| StartError::Listen { what: what(), source })?.keep();
         }
         Ok(engine)
+    }
+
+    #[cfg(feature = "http")]
+    fn start_http(&mut self, setup: &Setup) -> Result<(), StartError> {
+        let started = self.handle.shared().http.start(&self.handle);
+        self.gateway = started.map_err(|source| match &setup.http.gateway {
+            Some(g) => StartError::Listen { what: format!("{} for browsers", g.listen), source },
+            None => StartError::Worker(source),
+        })?;
+        Ok(())
     }
 
     fn spawn(&mut self, workers: Vec<Worker>) -> io::Result<()> {
@@ -280,6 +304,12 @@ impl Engine {
         &self.links
     }
 
+    /// Where browsers reach peers, if they do.
+    #[must_use]
+    pub const fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway
+    }
+
     /// Says goodbye to peers and neighbours and ends all threads.
     pub fn stop(mut self) {
         self.end();
@@ -291,6 +321,8 @@ impl Engine {
         }
         self.handle.command_all(|| Command::Drain);
         self.handle.shared().dispatch.stop();
+        #[cfg(feature = "http")]
+        self.handle.shared().http.stop();
         // Goodbyes cross between seats and into sockets; nobody answers them.
         std::thread::park_timeout(if self.handle.plan().seats() > 1 { DRAIN } else { DRAIN / 4 });
         self.handle.end();

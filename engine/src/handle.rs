@@ -204,6 +204,35 @@ impl Handle {
         bell.open(peer, open, priority).map(Stream::new)
     }
 
+    /// Asks `peer` over HTTP.
+    ///
+    /// ```no_run
+    /// # fn example(node: &trunkline::Handle, peer: trunkline::Hashname) -> std::io::Result<()> {
+    /// let mut answer = node.http(peer).get("/notes.txt").send()?;
+    /// if answer.status().is_success() {
+    ///     std::io::copy(&mut answer, &mut std::io::stdout())?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(&self, peer: Hashname) -> crate::http::Client {
+        crate::http::Client { handle: self.clone(), peer }
+    }
+
+    /// An HTTP connection to `peer`, for a client of the application's own.
+    ///
+    /// # Errors
+    /// As [`Self::stream`].
+    pub fn http_stream(
+        &self,
+        peer: Hashname,
+        options: StreamOptions,
+    ) -> Result<Stream, StreamError> {
+        self.open_stream(peer, Open::Req, options.priority)
+    }
+
     /// Takes the streams that peers open, from now on and instead of the callback.
     #[must_use]
     pub fn listener(&self) -> StreamListener {

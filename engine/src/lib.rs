@@ -12,6 +12,8 @@ pub mod config;
 pub mod control;
 mod engine;
 mod handle;
+#[cfg(feature = "http")]
+pub mod http;
 mod inbox;
 pub mod net;
 mod owner;

@@ -28,8 +28,8 @@ use std::path::{Path, PathBuf};
 pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
 pub use model::{
-    Config, Control, DEFAULT_PORT, Link, LinkListener, Listen, Log, LogFormat, LogLevel, Node,
-    Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Transport,
+    Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
+    LogLevel, Node, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Transport,
 };
 pub use rules::{Host, HostPort, NotAnAddress, TargetHosts, TargetRule};
 

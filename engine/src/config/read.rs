@@ -10,6 +10,7 @@
 //! Knows nothing about what the options mean.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use toml::Spanned;
@@ -30,6 +31,8 @@ pub(super) enum Raw<'v> {
     Text(&'v str),
     /// A whole number that fits 64 bits.
     Number(u64),
+    /// True or false.
+    Truth(bool),
     /// Anything else: what it is called.
     Other(&'static str),
 }
@@ -41,7 +44,7 @@ impl<'v> Raw<'v> {
             DeValue::Integer(n) => u64::from_str_radix(n.as_str(), n.radix())
                 .map_or(Self::Other("a negative or too large number"), Self::Number),
             DeValue::Float(_) => Self::Other("a fraction"),
-            DeValue::Boolean(_) => Self::Other("true or false"),
+            DeValue::Boolean(truth) => Self::Truth(*truth),
             DeValue::Datetime(_) => Self::Other("a date"),
             DeValue::Array(_) => Self::Other("a list"),
             DeValue::Table(_) => Self::Other("a section"),
@@ -53,7 +56,16 @@ impl<'v> Raw<'v> {
         match *self {
             Self::Text(text) => Ok(text),
             Self::Number(_) => Err("write it in quotes".to_owned()),
+            Self::Truth(_) => Err("expected a text in quotes, found true or false".to_owned()),
             Self::Other(kind) => Err(format!("expected a text in quotes, found {kind}")),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn truth(&self) -> Result<bool, String> {
+        match self {
+            Self::Truth(truth) => Ok(*truth),
+            _ => Err("expected true or false, without quotes".to_owned()),
         }
     }
 
@@ -62,6 +74,7 @@ impl<'v> Raw<'v> {
         let n = match self {
             Self::Number(n) => *n,
             Self::Text(_) => return Err("expected a number without quotes".to_owned()),
+            Self::Truth(_) => return Err("expected a whole number, found true or false".to_owned()),
             Self::Other(kind) => return Err(format!("expected a whole number, found {kind}")),
         };
         within(n, range, |n| n.to_string())
@@ -72,6 +85,9 @@ impl<'v> Raw<'v> {
         match self {
             Self::Text(text) => Ok((*text).to_owned()),
             Self::Number(n) => Ok(n.to_string()),
+            Self::Truth(_) => {
+                Err("expected a number or a text with a unit, found true or false".to_owned())
+            }
             Self::Other(kind) => {
                 Err(format!("expected a number or a text with a unit, found {kind}"))
             }
@@ -231,6 +247,25 @@ impl<'r, 't> Section<'r, 't> {
             } else {
                 self.reader.report(Some(at), path, format!("is a section: [[{key}]]"));
             }
+        }
+        out
+    }
+
+    /// All keys of the section, whose names are the user's own; ends it.
+    pub(super) fn entries<T>(
+        mut self,
+        most: usize,
+        read: impl Fn(&str, &Raw<'_>) -> Result<T, String>,
+    ) -> BTreeMap<String, T> {
+        let table = std::mem::take(&mut self.table);
+        if table.len() > most {
+            self.report(format!("{} entries are too many, at most {most}", table.len()));
+        }
+        let mut out = BTreeMap::new();
+        for (key, value) in table {
+            let name = key.into_inner().into_owned();
+            let found = self.scalar(name.clone(), &value, |raw| read(&name, raw));
+            out.extend(found.map(|found| (name, found)));
         }
         out
     }

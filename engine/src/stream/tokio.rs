@@ -1,6 +1,6 @@
 //! Streams for tasks: tokio's traits. They need no particular runtime.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -35,6 +35,33 @@ impl AsyncWrite for StreamWriter {
         self.now(bytes, Some(cx.waker())).map_or(Poll::Pending, Poll::Ready)
     }
 
+    /// As many of the slices as there is room for: each goes its way without being copied twice.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        for slice in slices.iter().filter(|s| !s.is_empty()) {
+            match self.now(slice, Some(cx.waker())) {
+                Some(Ok(n)) => {
+                    written += n;
+                    if n < slice.len() {
+                        break;
+                    }
+                }
+                Some(Err(error)) if written == 0 => return Poll::Ready(Err(error)),
+                None if written == 0 => return Poll::Pending,
+                Some(Err(_)) | None => break,
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -62,6 +89,18 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.writer).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
