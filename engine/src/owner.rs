@@ -208,6 +208,14 @@ impl ControlTarget for Owner {
         Ok(Box::new(Opened(tunnel)))
     }
 
+    fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault> {
+        let opened = self.handle.http_proxy(to, listen);
+        let tunnel = opened.map_err(|error| {
+            Fault::new(codes::ADDRESS, format!("cannot listen at {listen}: {error}"))
+        })?;
+        Ok(Box::new(Opened(tunnel)))
+    }
+
     fn stop(&self) {
         *self.stop.lock() = true;
         self.stopped.notify_all();

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, config, demo, keys, ping, proxy, run, sim, status, trace};
+use crate::commands::{check, config, demo, http, keys, ping, proxy, run, sim, status, trace};
 use crate::failure::Failure;
 
 /// A relay and forwarding node for private encrypted meshes.
@@ -37,6 +37,7 @@ enum Command {
     Check(check::Args),
     Config(config::Args),
     Proxy(proxy::Args),
+    Http(http::Args),
     Ping(ping::Args),
     Trace(trace::Args),
     Status(status::Args),
@@ -52,6 +53,7 @@ impl Command {
             Self::Check(args) => check::run(args),
             Self::Config(args) => config::run(args),
             Self::Proxy(args) => proxy::run(args),
+            Self::Http(args) => http::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Status(args) => status::run(args),

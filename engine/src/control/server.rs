@@ -85,6 +85,13 @@ pub trait ControlTarget: Send + Sync {
         listen: SocketAddr,
     ) -> Result<Box<dyn OpenProxy>, Fault>;
 
+    /// Opens a local port whose connections are HTTP connections to `to`, until the answer is
+    /// dropped.
+    ///
+    /// # Errors
+    /// If it cannot be listened at `listen`.
+    fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault>;
+
     /// Lets the node drain and end. Only signals: the caller's answer has yet to be sent.
     fn stop(&self);
 }
@@ -285,6 +292,12 @@ impl ClientThread {
                 Ok(proxy) => return self.keep_open(id, proxy),
                 Err(fault) => Err(fault),
             },
+            Act::Http(ask) => {
+                match hashname(&ask.hashname).and_then(|to| target.http(to, ask.listen)) {
+                    Ok(proxy) => return self.keep_open(id, proxy),
+                    Err(fault) => Err(fault),
+                }
+            }
             Act::Stop => {
                 // Answered first: the node may be gone before a later answer is sent.
                 send(stream, id, What::Ok(serde_json::json!({})))?;

@@ -27,6 +27,9 @@ pub enum CallError {
     /// The request cannot be one.
     #[error("not a request: {0}")]
     Request(#[from] hyper::http::Error),
+    /// What was asked for is no path.
+    #[error("a path begins with `/`")]
+    Path,
     /// The stream.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -46,7 +49,7 @@ impl From<CallError> for io::Error {
         match error {
             CallError::Stream(error) => error.into(),
             CallError::TimedOut => Self::new(ErrorKind::TimedOut, error),
-            CallError::Request(_) => Self::new(ErrorKind::InvalidInput, error),
+            CallError::Request(_) | CallError::Path => Self::new(ErrorKind::InvalidInput, error),
             CallError::Http(_) => Self::new(ErrorKind::InvalidData, error),
             CallError::Busy => Self::new(ErrorKind::ResourceBusy, error),
         }
@@ -124,6 +127,10 @@ impl Call {
     /// [`CallError`]. That the answer is an error page is none.
     pub fn send(self) -> Result<Answer, CallError> {
         let mut request = self.head.body(self.body)?;
+        // Without it the text is read as a host.
+        if request.uri().authority().is_some() || !request.uri().path().starts_with('/') {
+            return Err(CallError::Path);
+        }
         let close = HeaderValue::from_static("close");
         request.headers_mut().insert(CONNECTION, close);
         let Client { handle, peer } = self.client;
