@@ -289,7 +289,7 @@ mod tests {
     fn s6_s29_each_event_reaches_its_callback_once_and_others_are_counted() {
         let (tell, told) = mpsc::channel();
         let callbacks = Callbacks {
-            anon: Some(Arc::new(move |p: AnonPacket| drop(tell.send(p.body[0])))),
+            anon: Some(Arc::new(move |p: AnonPacket| tell.send(p.body[0]).unwrap())),
             ..Callbacks::default()
         };
         let dispatch = Dispatch::start(callbacks).unwrap();

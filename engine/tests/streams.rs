@@ -202,6 +202,28 @@ fn s6_s13_each_stream_reaches_the_callback_once() {
 }
 
 #[test]
+fn s6_a_program_that_panics_resets_its_stream_and_the_node_goes_on() {
+    let (a, b) = pair(plans()[0].1, |setup| {
+        let builder = Engine::builder().identity(common::identity(5));
+        let builder = builder.serve_streams(|mut stream| {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("read");
+            stream.write_all(b"half of an answer").expect("written");
+            assert!(text.is_empty(), "the application's own fault");
+        });
+        setup.callbacks = builder.into_setup().expect("a set-up").callbacks;
+    });
+    for text in ["x", ""] {
+        let mut stream = open(&a, &b);
+        stream.write_all(text.as_bytes()).expect("written");
+        stream.finish();
+        let mut got = String::new();
+        let end = stream.read_to_string(&mut got);
+        assert_eq!(end.map_err(|e| e.kind()).is_ok(), text.is_empty());
+    }
+}
+
+#[test]
 fn s24_a_slow_reader_fills_nothing_and_holds_nobody_up() {
     for (name, plan) in plans() {
         let (a, b) = pair(plan, |_| {});

@@ -41,7 +41,7 @@ pub struct StreamOptions {
 /// Ordered bytes to and from a peer.
 ///
 /// Dropping it ends it in order: what was written is still delivered, and the peer is told that
-/// nothing is read any more. [`Self::reset`] gives it up at once.
+/// nothing is read any more. [`Self::reset`] gives it up at once, and so does a panic.
 ///
 /// Errors of reading and writing are [`io::Error`]s around a [`StreamError`]:
 ///
@@ -211,6 +211,10 @@ impl Drop for StreamReader {
 
 impl Drop for StreamWriter {
     fn drop(&mut self) {
+        // What a failing program wrote is not to be taken for the whole.
+        if std::thread::panicking() {
+            self.pipe.reset(Code::CANCELLED, "the application failed");
+        }
         self.pipe.finish();
     }
 }
