@@ -1,11 +1,11 @@
 //! The examples are run as a reader of the documents would: as processes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// A program that is killed if the test fails, and its output.
-struct Running(Child, BufReader<ChildStdout>);
+struct Running(Child, #[allow(dead_code, reason = "kept open")] BufReader<ChildStdout>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -83,7 +83,7 @@ fn s9_s12_the_http_example_answers_a_program_and_a_browser() {
         );
         std::io::Write::write_all(&mut socket, request.as_bytes()).expect("asked");
         let mut answer = String::new();
-        socket.read_to_string(&mut answer).expect("answered");
+        std::io::Read::read_to_string(&mut socket, &mut answer).expect("answered");
         answer
     };
     // The gateway is there before the link is.

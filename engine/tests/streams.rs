@@ -202,6 +202,30 @@ fn s6_s13_each_stream_reaches_the_callback_once() {
 }
 
 #[test]
+fn s13_one_peer_opens_so_many_and_leaves_room_for_others() {
+    let (a, b) = pair(plans()[0].1, |setup| {
+        let held = std::sync::Mutex::new(Vec::new());
+        let builder = Engine::builder().identity(common::identity(5));
+        let hold = move |stream| held.lock().expect("a lock").push(stream);
+        setup.callbacks = builder.on_stream(hold).into_setup().expect("a set-up").callbacks;
+    });
+    let mut streams: Vec<_> = (0..300).map(|_| open(&a, &b)).collect();
+    for stream in &mut streams {
+        stream.write_all(b"x").expect("written");
+    }
+    let mut last = streams.pop().expect("one");
+    assert_eq!(kind_of(last.read(&mut [0; 9])), ErrorKind::ConnectionReset);
+    let counted = |_| {
+        let reports = b.handle().report().expect("a report");
+        reports.iter().map(|r| r.pipes).sum::<usize>() == 256 || {
+            thread::park_timeout(Duration::from_millis(20));
+            false
+        }
+    };
+    assert!((0..500).any(counted));
+}
+
+#[test]
 fn s6_a_program_that_panics_resets_its_stream_and_the_node_goes_on() {
     let (a, b) = pair(plans()[0].1, |setup| {
         let builder = Engine::builder().identity(common::identity(5));

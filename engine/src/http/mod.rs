@@ -51,8 +51,8 @@ pub(crate) use service::Service;
 /// two buffers of [`HEAD_BYTES`], a pipe (640 KiB) and its stream's window: 256 × 0.8 MiB =
 /// 200 MiB, when all stand still with everything full.
 pub(crate) const MOST: usize = 256;
-/// Of those served, how many one peer may have.
-const MOST_OF_ONE: usize = 64;
+/// How many of them peers may have, so that there is room for browsers, and each single peer.
+const THEIRS: (usize, usize) = (192, 64);
 /// Most bytes of a message's head, and of what is read ahead.
 const HEAD_BYTES: usize = 64 << 10;
 /// Most header fields of one message.
@@ -257,11 +257,13 @@ impl Places {
             return None;
         }
         if let Some(peer) = peer {
-            let count = taken.by_peer.entry(peer).or_default();
-            if *count >= MOST_OF_ONE {
+            let (most, most_of_one) = THEIRS;
+            let all: usize = taken.by_peer.values().sum();
+            let of_one = taken.by_peer.get(&peer).copied().unwrap_or(0);
+            if all >= most || of_one >= most_of_one {
                 return None;
             }
-            *count += 1;
+            *taken.by_peer.entry(peer).or_default() += 1;
         }
         taken.all += 1;
         drop(taken);

@@ -31,6 +31,8 @@ use super::mailbox::{Lane, Sender};
 /// Pipes of one worker. Each pins at most [`OUTBOUND`] + [`INBOUND`] + 128 KiB, so together
 /// 640 MiB, and what their streams' windows hold.
 pub(crate) const MOST: usize = 1_024;
+/// How many of them peers may open, so that there is room for our own, and each single peer.
+pub(super) const THEIRS: (usize, usize) = (768, 256);
 /// Bytes written and not yet taken by the worker; one piece may lie over it.
 pub(super) const OUTBOUND: usize = 256 << 10;
 /// Bytes taken from the stream and not yet read.

@@ -14,7 +14,7 @@ use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::stage::streams::StreamKey;
 use trunkline_proto::switch::streams::{Code, OpenError, ReadState, StreamEvent, WriteError};
 
-use super::pipe::{Bell, NOWHERE, PIECE, Pipe, StreamError};
+use super::pipe::{Bell, NOWHERE, PIECE, Pipe, StreamError, THEIRS};
 use super::tunnels::Context;
 
 /// Pieces sent for one pipe before others get their turn.
@@ -24,6 +24,8 @@ const ROUND: usize = 16;
 struct Joined {
     pipe: Arc<Pipe>,
     stream: StreamKey,
+    /// The peer opened it.
+    theirs: bool,
     /// Taken from the pipe, not yet by the stream.
     pending: Bytes,
     finished: bool,
@@ -36,6 +38,8 @@ pub(crate) struct Pipes {
     bell: Arc<Bell>,
     joined: Slab<Joined>,
     by_stream: HashMap<StreamKey, usize>,
+    /// How many each peer opened, by its number with the shard.
+    theirs: HashMap<u32, usize>,
     /// Pipes that may have something to move.
     busy: Vec<usize>,
     rung: Vec<Arc<Pipe>>,
@@ -48,6 +52,7 @@ impl Pipes {
             bell,
             joined: Slab::new(),
             by_stream: HashMap::new(),
+            theirs: HashMap::new(),
             busy: Vec::new(),
             rung: Vec::new(),
             arrived: Vec::new(),
@@ -71,20 +76,25 @@ impl Pipes {
         peer: Hashname,
         priority: Priority,
     ) -> Option<Arc<Pipe>> {
-        if !self.bell.admit() {
+        let (most, most_of_one) = THEIRS;
+        let all: usize = self.theirs.values().sum();
+        let of_one = self.theirs.get(&stream.peer).copied().unwrap_or(0);
+        if all >= most || of_one >= most_of_one || !self.bell.admit() {
             return None;
         }
+        *self.theirs.entry(stream.peer).or_default() += 1;
         let pipe = Pipe::new(peer, priority, None, self.bell.clone());
-        self.join(pipe.clone(), stream);
+        self.join(pipe.clone(), stream, true);
         Some(pipe)
     }
 
-    fn join(&mut self, pipe: Arc<Pipe>, stream: StreamKey) {
+    fn join(&mut self, pipe: Arc<Pipe>, stream: StreamKey, theirs: bool) {
         let (finished, stopped, ended) = (false, false, false);
         let entry = self.joined.vacant_entry();
         let slot = entry.key();
         pipe.slot.store(slot, Ordering::Relaxed);
-        entry.insert(Joined { pipe, stream, pending: Bytes::new(), finished, stopped, ended });
+        let pending = Bytes::new();
+        entry.insert(Joined { pipe, stream, theirs, pending, finished, stopped, ended });
         self.by_stream.insert(stream, slot);
         self.busy.push(slot);
     }
@@ -97,7 +107,7 @@ impl Pipes {
             let open = pipe.open.lock().take();
             if let Some(open) = open {
                 match ctx.shard.open_stream(ctx.now, ctx.wall, pipe.peer, open, pipe.priority) {
-                    Ok(stream) => self.join(pipe, stream),
+                    Ok(stream) => self.join(pipe, stream, false),
                     Err(error) => {
                         self.bell.release();
                         pipe.fail(why_not(error));
@@ -154,6 +164,14 @@ impl Pipes {
         gone.pipe.slot.store(NOWHERE, Ordering::Relaxed);
         self.by_stream.remove(&gone.stream);
         self.bell.release();
+        if gone.theirs
+            && let Some(count) = self.theirs.get_mut(&gone.stream.peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.theirs.remove(&gone.stream.peer);
+            }
+        }
     }
 }
 
