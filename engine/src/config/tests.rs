@@ -248,7 +248,8 @@ proptest::proptest! {
 fn every_configuration_in_the_guides_is_one() {
     let readme = include_str!("../../../README.md");
     let guide = include_str!("../../../docs/guides/deploy.md");
-    for (text, expected) in [(readme, 3), (guide, 4)] {
+    let http = include_str!("../../../docs/guides/http.md");
+    for (text, expected) in [(readme, 3), (guide, 4), (http, 2)] {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();

@@ -13,7 +13,7 @@
 //!   Handle::http ────► [http thread] call    ─ pipe ─► worker ══ req stream ══► peer
 //! ```
 //!
-//! What a peer or a browser sends is read strictly, by [`forward`]'s rules, and written anew:
+//! What a peer or a browser sends is read strictly, by the rules of `forward`, and written anew:
 //! nothing of its framing reaches the other side.
 
 mod body;
