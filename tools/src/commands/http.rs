@@ -16,7 +16,7 @@ use crate::node::WhichNode;
 
 /// Send one HTTP request to a hashname
 ///
-/// What answers is the other node's [http] backend or its program. The body of the answer goes to
+/// What answers is the web server behind the other node, or its program. The body of the answer goes to
 /// standard output as it arrives. Redirections are shown, not followed. Exit code 0 means that
 /// there was an answer; see --fail.
 #[derive(Debug, clap::Args)]
