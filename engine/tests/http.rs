@@ -344,6 +344,41 @@ fn s9_a_slow_reader_holds_nobody_else_up() {
 }
 
 #[test]
+fn s9_a_body_that_is_cut_off_is_not_taken_for_the_whole() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let (a, b) = pair(|setup| {
+        let service = move |mut request: trunkline::http::Request| match request.path() {
+            // Says 1,000 bytes and has 9.
+            "/short" => Response::new(200).body(Body::sized(1_000, &b"too short"[..])),
+            _ => {
+                let read = std::io::copy(&mut request, &mut std::io::sink());
+                tell.lock().expect("a lock").send(read.is_ok()).expect("told");
+                Response::new(200)
+            }
+        };
+        let builder = Engine::builder().identity(common::identity(5)).http_service(service);
+        setup.http = builder.into_setup().expect("a set-up").http;
+    });
+    let client = a.handle().http(b.handle().hashname());
+    let answer = client.get("/short").send();
+    assert!(answer.is_err() || answer.is_ok_and(|mut a| a.text(2_000).is_err()));
+    let up = client.post("/up", Body::sized(1_000, &b"too short"[..])).send();
+    assert!(up.is_err());
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(false));
+    // Neither is one whose own node stops.
+    let endless = Body::reader(std::io::repeat(7));
+    let handle = a.handle().clone();
+    let to = b.handle().hashname();
+    let asking = std::thread::Builder::new()
+        .spawn(move || handle.http(to).post("/up", endless).send().is_err());
+    std::thread::park_timeout(Duration::from_millis(300));
+    a.stop();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(false));
+    assert!(asking.expect("a thread").join().expect("asked"));
+}
+
+#[test]
 fn s9_one_peer_gets_so_many_connections_and_no_more() {
     let web = Web::start();
     let (a, b) = backed(&web);

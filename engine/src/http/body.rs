@@ -181,10 +181,13 @@ impl HttpBody for Passing {
     }
 }
 
+/// A frame of a body, or its end: a queue that ends without one was cut off.
+type Arrival = io::Result<Option<Frame<Bytes>>>;
+
 /// A body that arrives, for a thread of the application.
 #[derive(Debug)]
 pub(super) struct Arriving {
-    queue: mpsc::Receiver<io::Result<Frame<Bytes>>>,
+    queue: mpsc::Receiver<Arrival>,
     piece: Bytes,
     trailers: Option<HeaderMap>,
     ended: bool,
@@ -203,15 +206,14 @@ impl Arriving {
     }
 }
 
-async fn fill(mut body: Incoming, frames: mpsc::Sender<io::Result<Frame<Bytes>>>) {
+async fn fill(mut body: Incoming, frames: mpsc::Sender<Arrival>) {
     // The application takes its time; the sender may not.
     while let Ok(room) = frames.reserve().await {
         let frame = match timeout(patience::BODY, body.frame()).await {
-            Ok(None) => return,
-            Ok(Some(frame)) => frame.map_err(io::Error::other),
+            Ok(frame) => frame.transpose().map_err(io::Error::other),
             Err(_) => Err(ErrorKind::TimedOut.into()),
         };
-        let last = frame.is_err();
+        let last = !matches!(frame, Ok(Some(_)));
         room.send(frame);
         if last {
             return;
@@ -223,12 +225,11 @@ impl Read for Arriving {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.ended && !into.is_empty() {
             match wait(self.queue.recv()) {
-                None => self.ended = true,
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Err(error);
-                }
-                Some(Ok(frame)) => match frame.into_data() {
+                // The node stopped. It says so each time: nobody is to take this for the end.
+                None => return Err(ErrorKind::UnexpectedEof.into()),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(None)) => self.ended = true,
+                Some(Ok(Some(frame))) => match frame.into_data() {
                     Ok(data) => self.piece = data,
                     Err(frame) => self.trailers = frame.into_trailers().ok(),
                 },
