@@ -1,5 +1,8 @@
 //! Starting a node from a program, one choice after the other.
 
+#[cfg(feature = "http")]
+mod http;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,18 +98,7 @@ pub struct Builder {
     plan: Option<Plan>,
     callbacks: Callbacks,
     #[cfg(feature = "http")]
-    http: HttpWords,
-}
-
-/// What was said of HTTP.
-#[cfg(feature = "http")]
-#[derive(Debug, Default)]
-struct HttpWords {
-    backend: Option<String>,
-    pass_host: bool,
-    service: Option<crate::http::Service>,
-    gateway: Option<String>,
-    names: std::collections::BTreeMap<String, Hashname>,
+    http: http::HttpWords,
 }
 
 impl Engine {
@@ -125,7 +117,7 @@ impl Engine {
             plan: None,
             callbacks: Callbacks::default(),
             #[cfg(feature = "http")]
-            http: HttpWords::default(),
+            http: http::HttpWords::default(),
         }
     }
 }
@@ -219,53 +211,6 @@ impl Builder {
         listen: impl Into<String>,
     ) -> Self {
         self.proxies.push((peer, target.into(), listen.into()));
-        self
-    }
-}
-
-/// HTTP: what it serves to peers, and what it lets browsers of this machine reach.
-#[cfg(feature = "http")]
-impl Builder {
-    /// Passes peers' requests to this server. It learns who asks from the header
-    /// [`HASHNAME_HEADER`], and gets its own address as Host.
-    ///
-    /// [`HASHNAME_HEADER`]: crate::http::HASHNAME_HEADER
-    pub fn http_backend(mut self, address: impl Into<String>) -> Self {
-        self.http.backend = Some(address.into());
-        self
-    }
-
-    /// Lets the server behind [`Self::http_backend`] hear the Host the asker wrote.
-    pub const fn http_pass_host(mut self) -> Self {
-        self.http.pass_host = true;
-        self
-    }
-
-    /// Answers peers' requests. Each runs on a thread where it may take its time.
-    ///
-    /// ```no_run
-    /// # use trunkline::{Engine, http::Response};
-    /// let builder = Engine::builder()
-    ///     .http_service(|request| Response::text(format!("good day, {}\n", request.from())));
-    /// ```
-    pub fn http_service(
-        mut self,
-        f: impl Fn(crate::http::Request) -> crate::http::Response + Send + Sync + 'static,
-    ) -> Self {
-        self.http.service = Some(crate::http::Service(Arc::new(f)));
-        self
-    }
-
-    /// Lets browsers of this machine reach peers at `http://NAME.localhost:PORT/`; NAME is one of
-    /// [`Self::gateway_name`] or a hashname's [label](crate::http::to_label).
-    pub fn gateway(mut self, listen: impl Into<String>) -> Self {
-        self.http.gateway = Some(listen.into());
-        self
-    }
-
-    /// Calls a hashname by this name, in lower case, at the gateway.
-    pub fn gateway_name(mut self, name: impl Into<String>, hashname: Hashname) -> Self {
-        self.http.names.insert(name.into(), hashname);
         self
     }
 }
@@ -368,25 +313,6 @@ impl Builder {
         #[cfg(feature = "http")]
         self.http.fill(&mut setup.http)?;
         Ok(setup)
-    }
-}
-
-#[cfg(feature = "http")]
-impl HttpWords {
-    fn fill(self, setup: &mut crate::http::HttpSetup) -> Result<(), BuildError> {
-        setup.service = self.service;
-        if let Some(text) = &self.backend {
-            let address: HostPort = text.parse().map_err(|e| wrong(text, e))?;
-            let found = address.resolve().map_err(|e| wrong(text, e))?;
-            let address = *found.first().ok_or_else(|| wrong(text, "has no address"))?;
-            let pass_host = self.pass_host;
-            setup.backend = Some(crate::http::Backend { address, pass_host });
-        }
-        if let Some(text) = &self.gateway {
-            let (listen, names) = (listening(text)?, self.names);
-            setup.gateway = Some(crate::http::GatewaySetup { listen, names });
-        }
-        Ok(())
     }
 }
 

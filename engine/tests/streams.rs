@@ -92,6 +92,58 @@ fn s13_s24_bulk_comes_back_whole_through_both_halves() {
     }
 }
 
+#[cfg(feature = "tokio")]
+#[test]
+fn s13_tasks_read_and_write_streams_as_threads_do() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (a, b) = pair(plans()[0].1, |_| {});
+    let _echo = echoing(&b);
+    // No driver of tokio's is needed: who wakes the task is the worker.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let sent = pattern(3_000_000);
+    let got = runtime.block_on(async {
+        let (mut reader, mut writer) = open(&a, &b).split();
+        let writing = async {
+            AsyncWriteExt::write_all(&mut writer, &sent).await.expect("written");
+            writer.shutdown().await.expect("ended");
+        };
+        let mut got = Vec::new();
+        let reading = AsyncReadExt::read_to_end(&mut reader, &mut got);
+        let (read, ()) = both(reading, writing).await;
+        assert_eq!(read.expect("read"), sent.len());
+        got
+    });
+    assert!(got == sent);
+}
+
+/// Both at once, in one task.
+#[cfg(feature = "tokio")]
+async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
+    use std::task::Poll;
+    let (mut a, mut b) = (Box::pin(a), Box::pin(b));
+    let (mut of_a, mut of_b) = (None, None);
+    std::future::poll_fn(move |cx| {
+        if of_a.is_none()
+            && let Poll::Ready(output) = a.as_mut().poll(cx)
+        {
+            of_a = Some(output);
+        }
+        if of_b.is_none()
+            && let Poll::Ready(output) = b.as_mut().poll(cx)
+        {
+            of_b = Some(output);
+        }
+        match (of_a.take(), of_b.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (of_a, of_b) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
 #[test]
 fn s13_one_half_ends_and_the_other_goes_on() {
     let (a, b) = pair(plans()[0].1, |_| {});

@@ -14,19 +14,21 @@
 //! Back-pressure is not reading: the worker takes from the stream what inbound has room for, and
 //! the stream gives the peer credit for what was taken.
 
-use std::collections::VecDeque;
+mod bell;
+mod state;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::switch::streams::{Code, Open};
 
-use super::letters::Letter;
-use super::mailbox::{Lane, Sender};
+pub(crate) use bell::Bell;
+use state::State;
 
 /// Pipes of one worker. Each pins at most [`OUTBOUND`] + [`INBOUND`] + 128 KiB, so together
 /// 640 MiB, and what their streams' windows hold.
@@ -68,35 +70,6 @@ pub enum StreamError {
     /// The node is gone.
     #[error("the node has stopped")]
     NodeGone,
-}
-
-/// How a pipe's application is doing with its node.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    inbound: VecDeque<Bytes>,
-    inbound_bytes: usize,
-    /// The worker left bytes in the stream for want of room here.
-    pub(super) inbound_full: bool,
-    /// Everything up to the stream's end is in `inbound`.
-    ended: bool,
-    outbound: VecDeque<Bytes>,
-    /// Small pieces, behind `outbound`.
-    tail: BytesMut,
-    outbound_bytes: usize,
-    /// The stream takes nothing now; it will say when.
-    pub(super) outbound_stuck: bool,
-    /// The application writes no more.
-    pub(super) finish: bool,
-    /// The application reads no more.
-    pub(super) stop: bool,
-    /// The application gives the stream up.
-    pub(super) reset: Option<(Code, Box<str>)>,
-    /// Everything written was acknowledged, the end included.
-    delivered: bool,
-    stopped: Option<Code>,
-    failed: Option<StreamError>,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
 }
 
 /// One stream in an application's hands.
@@ -251,8 +224,7 @@ impl Pipe {
     /// Nothing more will be read.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.wish(|state| {
-            state.inbound = VecDeque::new();
-            state.inbound_bytes = 0;
+            state.drop_inbound();
             !std::mem::replace(&mut state.stop, true) && !state.ended
         });
     }
@@ -384,180 +356,5 @@ impl Pipe {
         state.drop_outbound();
         drop(state);
         self.wake_all();
-    }
-}
-
-impl State {
-    fn is_readable(&self) -> bool {
-        !self.inbound.is_empty() || self.ended || self.stop || self.gone().is_some()
-    }
-
-    fn gone(&self) -> Option<StreamError> {
-        if self.reset.is_some() {
-            return Some(StreamError::EndedHere);
-        }
-        self.failed.clone()
-    }
-
-    fn not_writable(&self) -> Option<StreamError> {
-        if self.finish {
-            return Some(StreamError::EndedHere);
-        }
-        self.gone().or(self.stopped.map(StreamError::Stopped))
-    }
-
-    /// What could be read, and whether the worker should hear of the room that made.
-    fn read(&mut self, into: &mut [u8]) -> (Option<Result<usize, StreamError>>, bool) {
-        if self.stop {
-            return (Some(Err(StreamError::EndedHere)), false);
-        }
-        let mut read = 0;
-        while let Some(piece) = self.inbound.front_mut() {
-            let room = into.get_mut(read..).unwrap_or_default();
-            let n = piece.len().min(room.len());
-            let (Some(from), Some(to)) = (piece.get(..n), room.get_mut(..n)) else { break };
-            to.copy_from_slice(from);
-            piece.advance(n);
-            read += n;
-            if !piece.is_empty() {
-                break;
-            }
-            self.inbound.pop_front();
-        }
-        self.inbound_bytes = self.inbound_bytes.saturating_sub(read);
-        let ring = self.has_inbound_room() && std::mem::take(&mut self.inbound_full);
-        if read > 0 || into.is_empty() {
-            return (Some(Ok(read)), ring);
-        }
-        let end = if self.ended { Some(Ok(0)) } else { self.gone().map(Err) };
-        (end, ring)
-    }
-
-    /// Enough that looking at the pipe is worth a worker's while.
-    fn has_inbound_room(&self) -> bool {
-        self.inbound_bytes <= INBOUND / 2 && self.inbound.len() <= PIECES / 2
-    }
-
-    fn gather(&mut self, bytes: &[u8]) -> usize {
-        if self.tail.len() + bytes.len() > PIECE {
-            let full = self.tail.split().freeze();
-            self.outbound.push_back(full);
-        }
-        self.tail.extend_from_slice(bytes);
-        self.outbound_bytes += bytes.len();
-        bytes.len()
-    }
-
-    fn push(&mut self, bytes: Bytes) -> usize {
-        let len = bytes.len();
-        if !self.tail.is_empty() {
-            let gathered = self.tail.split().freeze();
-            self.outbound.push_back(gathered);
-        }
-        if len > 0 {
-            self.outbound.push_back(bytes);
-        }
-        self.outbound_bytes += len;
-        len
-    }
-
-    fn drop_outbound(&mut self) {
-        self.outbound = VecDeque::new();
-        self.tail = BytesMut::new();
-        self.outbound_bytes = 0;
-    }
-
-    /// Whether there is nothing left to be sent.
-    pub(super) fn is_outbound_empty(&self) -> bool {
-        self.outbound_bytes == 0
-    }
-
-    /// How much may be taken from the stream; nothing that would not be read is.
-    pub(super) fn inbound_room(&self) -> (usize, usize) {
-        let bytes = INBOUND.saturating_sub(self.inbound_bytes);
-        (bytes, PIECES.saturating_sub(self.inbound.len()))
-    }
-}
-
-/// How applications reach one worker: a list of the pipes it should look at, and one letter.
-///
-/// A full mailbox loses the letter, never the wake-up: its worker has a round to go, and each
-/// round looks at the list after the mail.
-pub(crate) struct Bell {
-    worker: Sender<Letter>,
-    /// Each pipe at most once; none once the worker is gone.
-    list: Mutex<Option<Vec<Arc<Pipe>>>>,
-    rung: AtomicBool,
-    /// Pipes that were opened and are not gone.
-    pipes: AtomicUsize,
-}
-
-impl Bell {
-    pub(crate) fn new(worker: Sender<Letter>) -> Arc<Self> {
-        let (list, rung) = (Mutex::new(Some(Vec::new())), AtomicBool::new(false));
-        Arc::new(Self { worker, list, rung, pipes: AtomicUsize::new(0) })
-    }
-
-    /// A place for one more pipe, if there is one.
-    pub(super) fn admit(&self) -> bool {
-        let more = |n: usize| (n < MOST).then_some(n + 1);
-        self.pipes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
-    }
-
-    pub(super) fn release(&self) {
-        self.pipes.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// How many pipes there are.
-    pub(super) fn pipes(&self) -> usize {
-        self.pipes.load(Ordering::Relaxed)
-    }
-
-    /// A stream to be opened by the worker.
-    pub(crate) fn open(
-        self: &Arc<Self>,
-        peer: Hashname,
-        open: Open,
-        priority: Priority,
-    ) -> Result<Arc<Pipe>, StreamError> {
-        if self.list.lock().is_none() {
-            return Err(StreamError::NodeGone);
-        }
-        if !self.admit() {
-            return Err(StreamError::TooMany);
-        }
-        let pipe = Pipe::new(peer, priority, Some(open), self.clone());
-        pipe.ring();
-        Ok(pipe)
-    }
-
-    fn ring(&self, pipe: &Arc<Pipe>) {
-        if pipe.marked.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        match &mut *self.list.lock() {
-            Some(list) => list.push(pipe.clone()),
-            None => return pipe.fail(StreamError::NodeGone),
-        }
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            let _ = self.worker.push(Lane::Urgent, Letter::Pipes);
-        }
-    }
-
-    /// The pipes to look at, now unmarked.
-    pub(super) fn answer(&self, taken: &mut Vec<Arc<Pipe>>) {
-        if !self.rung.swap(false, Ordering::AcqRel) {
-            return;
-        }
-        if let Some(list) = &mut *self.list.lock() {
-            taken.append(list);
-        }
-        taken.iter().for_each(|pipe| pipe.marked.store(false, Ordering::Release));
-    }
-
-    /// Nobody answers any more.
-    pub(super) fn close(&self) {
-        let left = self.list.lock().take();
-        left.into_iter().flatten().for_each(|pipe| pipe.fail(StreamError::NodeGone));
     }
 }

@@ -1,5 +1,5 @@
 //! One thread of a node: a poller, the stages of its seat, and the sockets that belong to them. What
-//! becomes of links is `connections`.
+//! becomes of links is `connections`, and of streams `streams`.
 //!
 //! A round drains every ready socket and the mailbox, passes each stage once, and flushes every
 //! output once. Under light load a round is one packet; nothing waits for a timer to be batched.
@@ -11,6 +11,7 @@
 //! ```
 
 mod connections;
+mod streams;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,16 +21,14 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant, Priority};
+use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::stage::streams::StreamKey;
 use trunkline_proto::switch::Message;
-use trunkline_proto::switch::streams::{Code, Open, StreamEvent};
 
 use connections::Dialled;
 
@@ -44,7 +43,6 @@ use crate::callbacks::Event;
 use crate::engine::Shared;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
-use crate::stream::Stream;
 
 /// The waker's token.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -434,53 +432,6 @@ impl Worker {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
             LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
-        }
-    }
-
-    fn stream_event(&mut self, now: Instant, key: StreamKey, event: &StreamEvent) {
-        let Self { tunnels, pipes, shard, poll, sources, .. } = self;
-        let registry = poll.registry();
-        let mut ctx = Context { shard, registry, now, wall: Clock::wall() };
-        match event {
-            _ if pipes.has(key) => pipes.stream_event(key, event),
-            StreamEvent::Opened { open: Open::Sock(target), .. } => {
-                let token = || Token(sources.insert(Source::Tunnel));
-                tunnels.connect(&mut ctx, key, target, token);
-            }
-            StreamEvent::Opened { open, priority, .. } => {
-                let given = self.give_stream(key, open, *priority);
-                if let Err((code, why)) = given {
-                    self.shard.reset_stream(now, key, code, why);
-                }
-            }
-            _ => {
-                if let Some(token) = tunnels.stream_event(&mut ctx, key, event) {
-                    sources.try_remove(token.0);
-                }
-            }
-        }
-    }
-
-    /// A stream that a peer opened goes to whom the application chose for its kind.
-    fn give_stream(
-        &mut self,
-        key: StreamKey,
-        open: &Open,
-        priority: Priority,
-    ) -> Result<(), (Code, &'static str)> {
-        if !self.shared.takes(open) {
-            return Err((Code::REFUSED, "nothing here takes such streams"));
-        }
-        let busy = (Code::TOO_MANY, "this node has as many streams as it may");
-        let peer = self.shard.stream_peer(key).ok_or(busy)?;
-        let pipe = self.pipes.accept(key, peer, priority).ok_or(busy)?;
-        match self.shared.give(open, Stream::new(pipe)) {
-            Ok(()) => Ok(()),
-            // The pipe passes the reset on.
-            Err(stream) => {
-                stream.reset(busy.0.0, busy.1);
-                Ok(())
-            }
         }
     }
 
