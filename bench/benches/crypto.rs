@@ -65,11 +65,11 @@ fn identity(seed: u64) -> Identity {
 }
 
 fn start(from: &Identity, to: &Identity, chance: &mut Chance) -> PendingOpen {
-    PendingOpen::start(from, to.record(), OPENER, chance).unwrap()
+    PendingOpen::start(from, to.record(), OPENER, &[], chance).unwrap()
 }
 
 fn answer(proven: Proven) -> Answered {
-    proven.answer(LineId([2; 16]), BootEpoch(2), Capabilities(0), Instant::ZERO).unwrap()
+    proven.answer(LineId([2; 16]), BootEpoch(2), Capabilities(0), &[], Instant::ZERO).unwrap()
 }
 
 fn open(c: &mut Criterion) {

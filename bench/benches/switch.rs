@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Instant, Limits, Priority, Wall};
-use trunkline_proto::crypto::{Identity, LineIds};
+use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::switch::{Ask, Effect, Question, Setting, State, Switch, Token};
 
 const WALL: Wall = Wall::from_secs(1_800_000_000);
@@ -25,9 +25,12 @@ fn switch(number: u64) -> (Arc<Identity>, Switch) {
     let setting = Setting {
         partition: 0,
         partitions: 1,
+        space: Arc::new(SpaceRules::open(*identity.space())),
         identity: identity.clone(),
         epoch: BootEpoch(number),
         limits: Arc::new(Limits::default()),
+        capabilities: Default::default(),
+        anonymous: false,
         ids: LineIds::new([7; 16]),
     };
     (identity, Switch::new(setting, chance))

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
     Address, BootEpoch, Chance, FramePool, Hashname, Instant, Limits, LinkId, Priority, Wall,
 };
-use trunkline_proto::crypto::Identity;
+use trunkline_proto::crypto::{Identity, SpaceRules};
 use trunkline_proto::mesh::{LocalLink, Planner, RouteTable, Side, Transport};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::{Plan, Role};
@@ -43,11 +43,14 @@ fn node(number: u64) -> (Hashname, Shard) {
     let hashname = identity.hashname();
     let node = Node {
         plan: Plan::collapsed(1),
+        space: Arc::new(SpaceRules::open(*identity.space())),
         identity: Arc::new(identity),
         epoch: BootEpoch(number),
         name: NodeName::new(b"bench").expect("a name"),
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
+        terms: Default::default(),
+        anonymous: false,
         line_secret: [7; 16],
     };
     (hashname, Shard::new(&node, 0, chance))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use counting::{Counting, held};
 use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, Space, Wall};
-use trunkline_proto::crypto::{Identity, LineIds};
+use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::streams::StreamLimits;
@@ -37,9 +37,12 @@ fn meet(now: Instant, node: &mut Shard, own: &Arc<Identity>, number: u64) {
     let setting = Setting {
         partition: 0,
         partitions: 1,
+        space: Arc::new(SpaceRules::open(*identity.space())),
         identity: identity.clone(),
         epoch: BootEpoch(1),
         limits: Arc::new(Limits::default()),
+        capabilities: Default::default(),
+        anonymous: false,
         ids: LineIds::new([1; 16]),
     };
     let mut peer = Switch::new(setting, Chance::from_number(number));
@@ -70,11 +73,14 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
     let own = identity(1);
     let node = Node {
         plan: Plan::collapsed(1),
+        space: Arc::new(SpaceRules::open(*own.space())),
         identity: own.clone(),
         epoch: BootEpoch(2),
         name: Default::default(),
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
+        terms: Default::default(),
+        anonymous: false,
         line_secret: [2; 16],
     };
     let mut node = Shard::new(&node, 0, Chance::from_number(4));

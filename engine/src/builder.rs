@@ -17,6 +17,7 @@ use trunkline_proto::wire::link::Cost;
 use crate::callbacks::{AnonPacket, Callbacks, LinePacket, OpQuestion, StateChange};
 use crate::config::keyfile::{self, KeysError};
 use crate::config::{DEFAULT_PORT, HostPort, TargetHosts, TargetRule, Transport};
+use crate::directory::Entry;
 use crate::engine::{Engine, StartError};
 use crate::runtime::clock::Clock;
 use crate::setup::{Dial, Known, Listener, Setup, StandingProxy};
@@ -254,12 +255,14 @@ impl Builder {
         self
     }
 
-    /// Answers, as an operator, questions for key records.
+    /// Answers, as an operator, questions for keys; in the place of a [`Directory`] of the set-up.
+    ///
+    /// [`Directory`]: crate::directory::Directory
     pub fn on_op(
         mut self,
-        f: impl Fn(OpQuestion) -> Option<Arc<KeyRecord>> + Send + Sync + 'static,
+        f: impl Fn(OpQuestion) -> Option<Entry> + Send + Sync + 'static,
     ) -> Self {
-        self.callbacks.op = Some(Arc::new(f));
+        self.callbacks.op = Some(Arc::new(move |question| Ok(f(question))));
         self
     }
 }

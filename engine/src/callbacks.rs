@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use trunkline_proto::base::Hashname;
-use trunkline_proto::crypto::KeyRecord;
 use trunkline_proto::switch::State;
 
+use crate::directory::{DirectoryError, Entry};
 use crate::stream::Stream;
 
 /// Events that wait for the callbacks. × ~100 bytes = 100 KiB, and what they hold: a packet each,
@@ -48,6 +48,28 @@ pub struct AnonPacket {
     pub body: Bytes,
 }
 
+/// JSON and body of a whole packet: a length of two bytes, that much JSON, the body.
+fn parts(mut packet: Bytes) -> Option<(Bytes, Bytes)> {
+    let length = usize::from(u16::from_be_bytes(*packet.first_chunk()?));
+    let mut rest = packet.split_off(2);
+    let body = (length <= rest.len()).then(|| rest.split_off(length))?;
+    Some((rest, body))
+}
+
+impl LinePacket {
+    /// None if it is no packet with JSON.
+    pub(crate) fn new(from: Hashname, packet: Bytes) -> Option<Self> {
+        parts(packet).map(|(json, body)| Self { from, json, body })
+    }
+}
+
+impl AnonPacket {
+    /// None if it is no packet with JSON.
+    pub(crate) fn new(from: SocketAddr, packet: Bytes) -> Option<Self> {
+        parts(packet).map(|(json, body)| Self { from, json, body })
+    }
+}
+
 /// The relationship to another hashname went to another state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateChange {
@@ -67,7 +89,6 @@ pub struct OpQuestion {
 }
 
 /// What happened and nothing in the node handles.
-#[allow(dead_code, reason = "the switch does not raise all of them yet")]
 pub(crate) enum Event {
     /// A peer opened a generic stream.
     Stream(Stream),
@@ -78,11 +99,13 @@ pub(crate) enum Event {
     /// See [`StateChange`].
     State(StateChange),
     /// See [`OpQuestion`]. The answer goes where the asker of this node waits for it.
-    Op(OpQuestion, Box<dyn FnOnce(Option<Arc<KeyRecord>>) + Send>),
+    Op(OpQuestion, Box<dyn FnOnce(Found) + Send>),
     /// The node stops.
     End,
 }
 
+/// What a directory has of a hashname.
+type Found = Result<Option<Entry>, DirectoryError>;
 type Call<T> = Option<Arc<dyn Fn(T) + Send + Sync>>;
 
 /// The application's functions.
@@ -93,8 +116,7 @@ pub struct Callbacks {
     pub(crate) line: Call<LinePacket>,
     pub(crate) anon: Call<AnonPacket>,
     pub(crate) state: Call<StateChange>,
-    #[allow(clippy::type_complexity, reason = "a callback with an answer")]
-    pub(crate) op: Option<Arc<dyn Fn(OpQuestion) -> Option<Arc<KeyRecord>> + Send + Sync>>,
+    pub(crate) op: Option<Arc<dyn Fn(OpQuestion) -> Found + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Callbacks {
@@ -134,7 +156,9 @@ impl Callbacks {
             Event::LinePacket(packet) => self.line.iter().for_each(|f| f(packet.clone())),
             Event::AnonPacket(packet) => self.anon.iter().for_each(|f| f(packet.clone())),
             Event::State(change) => self.state.iter().for_each(|f| f(change)),
-            Event::Op(question, answer) => answer(self.op.as_ref().and_then(|f| f(question))),
+            Event::Op(question, answer) => {
+                answer(self.op.as_ref().map_or(Ok(None), |f| f(question)))
+            }
             Event::End => {}
         }
     }
@@ -219,7 +243,9 @@ impl Dispatch {
     /// Hands over an event; gives it back if nobody takes it or the queue is full.
     pub(crate) fn dispatch(&self, event: Event) -> Result<(), Event> {
         if !self.callbacks.take(&event) {
-            self.unhandled.fetch_add(1, Ordering::Relaxed);
+            // Changes of state are news, nothing that would be lost.
+            let lost = u64::from(!matches!(event, Event::State(_)));
+            self.unhandled.fetch_add(lost, Ordering::Relaxed);
             return Err(event);
         }
         match self.queue.try_send(event) {
@@ -237,6 +263,11 @@ impl Dispatch {
     /// Whether there is a callback for streams.
     pub(crate) const fn takes_streams(&self) -> bool {
         self.callbacks.stream.is_some() || self.callbacks.serve.is_some()
+    }
+
+    /// Whether an operator's questions are answered.
+    pub(crate) const fn takes_op(&self) -> bool {
+        self.callbacks.op.is_some()
     }
 
     /// Hands over a stream, or gives it back.
@@ -298,6 +329,10 @@ mod tests {
         }
         let change = StateChange { peer: Hashname::new([1; 32]), state: State::Connected };
         assert!(dispatch.dispatch(Event::State(change)).is_err());
+        let packet = LinePacket::new(Hashname::new([1; 32]), Bytes::from_static(b"\0\x02{}body"));
+        let packet = packet.unwrap();
+        assert_eq!((&*packet.json, &*packet.body), (&b"{}"[..], &b"body"[..]));
+        assert!(dispatch.dispatch(Event::LinePacket(packet)).is_err());
         let wait = Duration::from_secs(20);
         let got: Vec<_> = (0..10).map(|_| told.recv_timeout(wait).unwrap()).collect();
         assert_eq!(got, (0..10).collect::<Vec<_>>());
@@ -336,13 +371,13 @@ mod tests {
         let callbacks = Callbacks {
             op: Some(Arc::new(|q: OpQuestion| {
                 assert_ne!(q.asker, q.wanted);
-                None
+                Ok(None)
             })),
             ..Callbacks::default()
         };
         let dispatch = Dispatch::start(callbacks).unwrap();
         let [asker, wanted] = [1, 2].map(|n| Hashname::new([n; 32]));
-        let answer = Box::new(move |record: Option<_>| tell.send(record.is_none()).unwrap());
+        let answer = Box::new(move |found: Found| tell.send(found.unwrap().is_none()).unwrap());
         assert!(dispatch.dispatch(Event::Op(OpQuestion { asker, wanted }, answer)).is_ok());
         assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
     }

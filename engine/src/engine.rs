@@ -21,7 +21,7 @@ use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
 use trunkline_proto::wire::package::Code;
 
-use crate::callbacks::Dispatch;
+use crate::callbacks::{Callbacks, Dispatch};
 use crate::handle::Handle;
 use crate::inbox::Arrivals;
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
@@ -214,10 +214,13 @@ impl Engine {
         let node = Node {
             plan: setup.plan,
             identity: setup.identity.clone(),
+            space: setup.space.clone(),
             epoch: BootEpoch(chance.u64()),
             name,
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
+            terms: Default::default(),
+            anonymous: setup.callbacks.anon.is_some(),
             line_secret: chance.bytes(),
         };
         let shared = Arc::new(Shared {
@@ -228,7 +231,7 @@ impl Engine {
             waiting: Mutex::new(HashMap::new()),
             inbox: Arc::default(),
             streams: Arc::default(),
-            dispatch: Dispatch::start(setup.callbacks.clone())?,
+            dispatch: Dispatch::start(callbacks(&setup))?,
             #[cfg(feature = "http")]
             http: crate::http::Http::new(setup.http.clone()),
             overflowed: AtomicU64::new(0),
@@ -337,6 +340,17 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// What the application wants to be told; a directory answers what it does not.
+fn callbacks(setup: &Setup) -> Callbacks {
+    let mut callbacks = setup.callbacks.clone();
+    if callbacks.op.is_none()
+        && let Some(directory) = setup.directory.clone()
+    {
+        callbacks.op = Some(Arc::new(move |question| directory.look_up(&question.wanted)));
+    }
+    callbacks
 }
 
 fn seat() -> io::Result<(Poll, Mail<Letter>, Sender<Letter>)> {

@@ -173,6 +173,29 @@ impl Handle {
         self.ping(peer, Priority::HIGHEST, LINE_PROBE, patience)
     }
 
+    /// The hashnames nearest to `near` that this node knows of, itself not among them: those that
+    /// would know it.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`].
+    pub fn resolve(&self, near: Hashname) -> Result<Vec<Hashname>, Failure> {
+        let token = self.shared.new_token();
+        let (reply, answer) = bounded(1);
+        if !self.shared.expect(token, reply) {
+            return Err(Failure::Busy);
+        }
+        let letter = Letter::Post(Role::Meeting, Post::Nearest(token, near));
+        let worker = self.workers.get(self.plan.seat(Role::Meeting));
+        let asked = worker.is_some_and(|w| w.push(Lane::Urgent, letter).is_ok());
+        match asked.then(|| answer.recv_timeout(PATIENCE)) {
+            Some(Ok(Answer::Nearest(found))) => Ok(found),
+            _ => {
+                self.shared.forget(token);
+                Err(Failure::Busy)
+            }
+        }
+    }
+
     /// What this node knows of another: the state of their relationship, the way its packets
     /// take. `None` if it knows nothing.
     ///
@@ -202,11 +225,11 @@ impl Handle {
 
     fn command(&self, seat: usize, command: Command) -> io::Result<()> {
         let worker = self.workers.get(seat);
-        let pushed = worker.map(|w| w.push(Lane::Urgent, Letter::Command(command)));
-        match pushed {
-            Some(Ok(())) => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::ResourceBusy, "the node is busy or stopping")),
+        let push = |w: &Sender<Letter>| w.push(Lane::Urgent, Letter::Command(command)).is_ok();
+        if worker.is_some_and(push) {
+            return Ok(());
         }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the node is busy or stopping"))
     }
 
     /// How long to `peer` and back inside a line, opening one if need be.
@@ -224,7 +247,7 @@ impl Handle {
         match self.ask(peer, question, patience)? {
             Answer::Pong(rtt) => Ok(rtt),
             Answer::Failed { code, by } => Err(Failure::Code { code, by }),
-            Answer::Probed { .. } => Err(Failure::Busy),
+            Answer::Probed { .. } | Answer::Nearest(_) => Err(Failure::Busy),
         }
     }
 
@@ -248,7 +271,7 @@ impl Handle {
                     Hop { node: Address::new([0; 16]), rtt: None, arrived: false }
                 }
                 Answer::Failed { code, by } => return Err(Failure::Code { code, by }),
-                Answer::Pong(_) => return Err(Failure::Busy),
+                Answer::Pong(_) | Answer::Nearest(_) => return Err(Failure::Busy),
             };
             each(ttl, hop);
             hops.push(hop);

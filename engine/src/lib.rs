@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Beside that, [`config`] reads the one file a deployed node has, [`control`] is how its owner
-//! talks to it, [`net`] holds the sockets and [`runtime`] the threads.
+//! talks to it, [`directory`] is what an operator answers from, [`net`] holds the sockets and
+//! [`runtime`] the threads.
 //!
 //! | feature | brings |
 //! | --- | --- |
@@ -34,6 +35,7 @@ mod builder;
 mod callbacks;
 pub mod config;
 pub mod control;
+pub mod directory;
 mod engine;
 mod handle;
 #[cfg(feature = "http")]
@@ -53,7 +55,7 @@ pub use engine::{Engine, StartError};
 pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
 pub use inbox::Inbox;
 pub use owner::Owner;
-pub use setup::{Dial, Listener, Setup, SetupError};
+pub use setup::{Dial, Listener, OperatorAt, Setup, SetupError};
 pub use stream::{
     FIRST_OWN_CODE, Stream, StreamError, StreamListener, StreamOptions, StreamReader, StreamWriter,
 };

@@ -9,21 +9,24 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use trunkline_proto::base::{Hashname, LinkId, Priority};
+use trunkline_proto::crypto::{SpaceRules, voucher};
 use trunkline_proto::mesh::{Reach, RouteTable};
+use trunkline_proto::switch::Path;
 use trunkline_proto::switch::State;
-use trunkline_proto::switch::line::Path;
 use trunkline_proto::switch::streams::{Open, StreamStatus};
 use trunkline_proto::wire::package::Code;
 
 use crate::config::HostPort;
+use crate::control::members;
 use crate::control::protocol::{
-    Fault, Hop, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
+    Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
 };
 use crate::control::report::{
     LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport, StreamReport,
     Totals, Traffic, WorkerReport,
 };
 use crate::control::{ControlTarget, OpenProxy};
+use crate::directory::Register;
 use crate::handle::{Failure, Handle, Tunnel};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{DialReport, Report};
@@ -39,6 +42,8 @@ pub struct Owner {
     name: String,
     dials: Vec<(String, Hashname)>,
     listening: Vec<String>,
+    space: Arc<SpaceRules>,
+    register: Option<Arc<Register>>,
     clock: Clock,
     stop: Mutex<bool>,
     stopped: Condvar,
@@ -56,10 +61,18 @@ impl Owner {
             name: setup.name.clone(),
             dials: setup.dials.iter().map(|d| (d.name.clone(), d.hashname)).collect(),
             listening: udp.chain(links).collect(),
+            space: setup.space.clone(),
+            register: setup.register.clone(),
             clock: Clock::start(),
             stop: Mutex::new(false),
             stopped: Condvar::new(),
         }
+    }
+
+    /// Waits as [`Self::wait`], but no longer than `patience`. Says whether the node is to end.
+    pub fn wait_for(&self, patience: Duration) -> bool {
+        let mut stop = self.stop.lock();
+        !self.stopped.wait_while_for(&mut stop, |stop| !*stop, patience).timed_out()
     }
 
     /// Waits until the owner, or a signal by [`ControlTarget::stop`], wants the node to end.
@@ -104,6 +117,10 @@ impl ControlTarget for Owner {
             pid: std::process::id(),
             uptime_ms: millis(self.clock.now().since(trunkline_proto::base::Instant::ZERO)),
             record_expires: record.expiry().as_secs(),
+            closed: self.space.is_closed(),
+            voucher_expires: voucher::parse(&self.space.our_voucher())
+                .ok()
+                .map(|claim| claim.expiry.as_secs()),
             listening: self.listening.clone(),
             placement: format!("{:?}", self.handle.plan().placement()).to_lowercase(),
             ..StatusReport::default()
@@ -214,6 +231,13 @@ impl ControlTarget for Owner {
             Fault::new(codes::ADDRESS, format!("cannot listen at {listen}: {error}"))
         })?;
         Ok(Box::new(Opened(tunnel)))
+    }
+
+    fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {
+        let register = self.register.as_ref().ok_or_else(|| {
+            Fault::new(codes::NO_MEMBER, "this node is no operator: node.directory makes it one")
+        })?;
+        members::act(register, ask)
     }
 
     fn stop(&self) {
@@ -355,6 +379,7 @@ impl Owner {
 fn way(path: Path, peer: &Hashname, routes: Option<&RouteTable>) -> String {
     match path {
         Path::Direct(address) => format!("direct {address}"),
+        Path::Bridge(bridge) => format!("bridge at {}", bridge.relay),
         Path::Mesh => {
             let hops = routes.and_then(|r| r.path(&peer.address())).unwrap_or_default();
             match hops.as_slice() {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use trunkline_proto::base::{Hashname, Limits};
-use trunkline_proto::crypto::{Identity, KeyRecord};
+use trunkline_proto::crypto::{Identity, KeyRecord, SpaceRules};
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::streams::StreamLimits;
@@ -14,6 +14,7 @@ use trunkline_proto::wire::link::Cost;
 
 use crate::callbacks::Callbacks;
 use crate::config::{Config, PlacementMode, TargetHosts, Transport};
+use crate::directory::{Directory, Register};
 #[cfg(feature = "http")]
 use crate::http::{Backend, GatewaySetup, HttpSetup};
 
@@ -52,6 +53,15 @@ pub struct Known {
     pub addresses: Vec<SocketAddr>,
 }
 
+/// An operator and where it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorAt {
+    /// Who.
+    pub hashname: Hashname,
+    /// Where it listens on UDP; none if only its record is known.
+    pub addresses: Vec<SocketAddr>,
+}
+
 /// A tunnel that is there as long as the node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingProxy {
@@ -68,6 +78,9 @@ pub struct StandingProxy {
 pub struct Setup {
     /// Who it is.
     pub identity: Arc<Identity>,
+    /// Who belongs to its space, and the voucher it shows. Shared with the running node: what is
+    /// learned or renewed here counts at once.
+    pub space: Arc<SpaceRules>,
     /// What people call it.
     pub name: String,
     /// Sockets for lines over UDP.
@@ -78,6 +91,13 @@ pub struct Setup {
     pub dials: Vec<Dial>,
     /// Hashnames known beforehand.
     pub known: Vec<Known>,
+    /// The operators of its space and where they listen on UDP, also of those whose record is not
+    /// known yet. The ones whose record is known are among `known`, too.
+    pub operators: Vec<OperatorAt>,
+    /// What it answers from as an operator, if it is one.
+    pub directory: Option<Arc<dyn Directory>>,
+    /// The same as its owner edits it, if it is the node's own.
+    pub register: Option<Arc<Register>>,
     /// What peers may reach.
     pub allow: AllowList,
     /// Tunnels that are there as long as it runs.
@@ -104,6 +124,12 @@ pub enum SetupError {
     /// The key file.
     #[error(transparent)]
     Keys(#[from] crate::config::keyfile::KeysError),
+    /// The space would not let the node in.
+    #[error("{option}: {error}", option = .0.option(), error = .0)]
+    Membership(#[from] crate::config::membership::MembershipError),
+    /// The directory of an operator.
+    #[error(transparent)]
+    Directory(#[from] crate::directory::DirectoryError),
     /// A name did not resolve.
     #[error("cannot resolve {what}: {source}; check the name, or write the address")]
     Resolve {
@@ -131,12 +157,16 @@ impl Setup {
     pub fn new(identity: Identity) -> Self {
         let name = identity.hashname().short();
         Self {
+            space: Arc::new(SpaceRules::open(*identity.space())),
             identity: Arc::new(identity),
             name,
             udp: Vec::new(),
             listeners: Vec::new(),
             dials: Vec::new(),
             known: Vec::new(),
+            operators: Vec::new(),
+            directory: None,
+            register: None,
             allow: AllowList::default(),
             proxies: Vec::new(),
             plan: default_plan(),
@@ -186,6 +216,7 @@ impl Setup {
             }
             setup.known.push(Known { record: Arc::new(record), addresses });
         }
+        setup.join(config)?;
         setup.allow = allow_list(config)?;
         for p in &config.proxies {
             let (peer, target, listen) = (p.hashname, p.target.to_string(), p.listen);
@@ -193,6 +224,32 @@ impl Setup {
         }
         add_http(&mut setup, config)?;
         Ok(setup)
+    }
+}
+
+impl Setup {
+    /// Takes what the configuration says of the space: rules, operators, the own directory.
+    fn join(&mut self, config: &Config) -> Result<(), SetupError> {
+        let own = self.identity.record();
+        let membership = config.membership(own, crate::runtime::clock::Clock::wall())?;
+        self.space = Arc::new(membership.rules);
+        for operator in &config.space.operators {
+            let address = operator.address.as_ref().map(resolve).transpose()?;
+            let addresses = address.unwrap_or_default();
+            self.operators.push(OperatorAt { hashname: operator.hashname, addresses });
+        }
+        for (hashname, record) in self.space.operators() {
+            let Some(record) = record.filter(|r| r.hashname() != own.hashname()) else { continue };
+            let at = self.operators.iter().find(|o| o.hashname == hashname);
+            let addresses = at.map(|o| o.addresses.clone()).unwrap_or_default();
+            self.known.push(Known { record, addresses });
+        }
+        if let Some(path) = &config.node.directory {
+            let register = Arc::new(Register::open(path, self.identity.clone())?);
+            self.directory = Some(register.clone());
+            self.register = Some(register);
+        }
+        Ok(())
     }
 }
 

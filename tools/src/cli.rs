@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, config, demo, http, keys, ping, proxy, run, sim, status, trace};
+use crate::commands::{
+    check, config, demo, http, keys, operator, ping, proxy, run, sim, status, trace,
+};
 use crate::failure::Failure;
 
 /// A relay and forwarding node for private encrypted meshes.
@@ -36,6 +38,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Config(config::Args),
+    Operator(operator::Args),
     Proxy(proxy::Args),
     Http(http::Args),
     Ping(ping::Args),
@@ -52,6 +55,7 @@ impl Command {
             Self::Keys(args) => keys::run(args),
             Self::Check(args) => check::run(args),
             Self::Config(args) => config::run(args),
+            Self::Operator(args) => operator::run(args),
             Self::Proxy(args) => proxy::run(args),
             Self::Http(args) => http::run(args),
             Self::Ping(args) => ping::run(args),

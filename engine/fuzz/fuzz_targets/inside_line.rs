@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use people::{ALICE, BOB, NOW};
 use trunkline_proto::base::{BootEpoch, Chance, Frame, Instant, Limits, Priority};
-use trunkline_proto::crypto::{Identity, LineIds};
+use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::switch::{Effect, LineRef, Setting, State, Switch};
 use trunkline_proto::wire::inner::Inner;
 
@@ -28,6 +28,7 @@ fn end(identity: &Arc<Identity>, number: u8) -> End {
     let setting = Setting {
         partition: 0,
         partitions: 1,
+        space: Arc::new(SpaceRules::open(*identity.space())),
         identity: Arc::clone(identity),
         epoch: BootEpoch(number.into()),
         limits: Arc::new(Limits::default()),

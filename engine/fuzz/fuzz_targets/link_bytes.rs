@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use people::{ALICE, BOB, CAROL, NOW};
 use trunkline_proto::base::{Address, BootEpoch, Chance, Instant, Limits, LinkId, Priority};
-use trunkline_proto::crypto::Identity;
+use trunkline_proto::crypto::{Identity, SpaceRules};
 use trunkline_proto::mesh::{LinkOutput, LinkSession, LinkTerms, Side, Transport};
 use trunkline_proto::shard::{Input, Node, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
@@ -51,7 +51,7 @@ fn greet(alice: &mut Alice, link: LinkId, who: &Arc<Identity>) -> Vec<Bytes> {
         name: NodeName::default(),
         capabilities: Capabilities(0),
         heartbeat: Duration::from_millis(250),
-        voucher: Bytes::new(),
+        space: Arc::new(SpaceRules::open(*ALICE.space())),
     };
     let mut theirs = LinkSession::new(
         alice.now,
@@ -111,6 +111,7 @@ impl Alice {
     fn alone() -> Self {
         let node = Node {
             plan: Plan::collapsed(1),
+            space: Arc::new(SpaceRules::open(*ALICE.space())),
             identity: Arc::clone(&ALICE),
             epoch: BootEpoch(1),
             name: NodeName::default(),

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use people::{ALICE, BOB, NOW, damaged};
 use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits, LinkId};
+use trunkline_proto::crypto::SpaceRules;
 use trunkline_proto::mesh::{LinkSession, LinkTerms, Side, Transport};
 use trunkline_proto::wire::link::{
     Capabilities, Cost, FRAME_MAX, Goodbye, HEADER_LEN, Hello, LinkHeader, NodeName, Stamp,
@@ -36,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
         name: NodeName::default(),
         capabilities: Capabilities(0),
         heartbeat: Duration::from_millis(250),
-        voucher: Default::default(),
+        space: Arc::new(SpaceRules::open(*ALICE.space())),
     };
     let mut session = LinkSession::new(
         Instant::ZERO,

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use people::{ALICE, NOW};
 use trunkline_proto::base::{Address, BootEpoch, Chance, Instant, Limits, Priority};
-use trunkline_proto::crypto::LineIds;
+use trunkline_proto::crypto::{LineIds, SpaceRules};
 use trunkline_proto::switch::{Effect, Setting, Switch};
 use trunkline_proto::wire::package::{Content, HEADER, Header, Sequence};
 
@@ -34,6 +34,7 @@ fuzz_target!(|data: &[u8]| {
     let setting = Setting {
         partition: 0,
         partitions: 1,
+        space: Arc::new(SpaceRules::open(*ALICE.space())),
         identity: Arc::clone(&ALICE),
         epoch: BootEpoch(1),
         limits: Arc::new(limits),

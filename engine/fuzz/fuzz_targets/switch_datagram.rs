@@ -9,7 +9,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use people::{ALICE, BOB, NOW, damaged, initiation};
 use trunkline_proto::base::{BootEpoch, Chance, Instant, Limits};
-use trunkline_proto::crypto::LineIds;
+use trunkline_proto::crypto::{LineIds, SpaceRules};
 use trunkline_proto::switch::{Effect, Setting, Switch};
 
 fuzz_target!(|data: &[u8]| {
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
     // node that is calm or to one that asks for cookies.
     let (mode, rest) = data.split_first().unwrap_or((&0, &[]));
     let (opens, busy) = (mode & 1 != 0, mode & 2 != 0);
-    let honest = [[0; 20].as_slice(), ALICE.record().encoded()].concat();
+    let honest = [[0; 21].as_slice(), ALICE.record().encoded()].concat();
     let payload = damaged(&honest, rest);
     let open = || [b"\0\x0a{\"open\":1}", initiation(&payload).as_slice()].concat();
     let datagram = if opens { open() } else { rest.to_vec() };
@@ -26,6 +26,7 @@ fuzz_target!(|data: &[u8]| {
     let setting = Setting {
         partition: 0,
         partitions: 1,
+        space: Arc::new(SpaceRules::open(*BOB.space())),
         identity: Arc::clone(&BOB),
         epoch: BootEpoch(1),
         limits: Arc::new(Limits { opens_before_cookie, ..Limits::default() }),

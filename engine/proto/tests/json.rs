@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
     BootEpoch, Chance, DropReason, Frame, Hashname, Instant, Limits, Priority, Space, Wall,
 };
-use trunkline_proto::crypto::{Identity, LineIds};
+use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::shard::{Input, Node, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::plan::Plan;
@@ -63,19 +63,25 @@ impl World {
         let setting = Setting {
             partition: 0,
             partitions: 1,
+            space: Arc::new(SpaceRules::open(*ids[0].space())),
             identity: ids[0].clone(),
             epoch: BootEpoch(1),
             limits: limits.clone(),
+            capabilities: Default::default(),
+            anonymous: false,
             ids: LineIds::new([1; 16]),
         };
         let mut peer = Switch::new(setting, Chance::from_number(3));
         let node = Node {
             plan: Plan::collapsed(1),
+            space: Arc::new(SpaceRules::open(*ids[1].space())),
             identity: ids[1].clone(),
             epoch: BootEpoch(2),
             name: Default::default(),
             limits,
             stream_limits: StreamLimits::default(),
+            terms: Default::default(),
+            anonymous: false,
             line_secret: [2; 16],
         };
         peer.found(NOW, names[1], &[at[1]], true);
@@ -281,8 +287,6 @@ fn s2_what_nobody_takes_inside_a_line_is_dropped_with_its_reason() {
     let mut w = World::new(false);
     let id = w.stream(0, true);
     for (json, reason) in [
-        (r#"{"_app":1}"#.to_owned(), DropReason::Unhandled),
-        (r#"{"open":1}"#.to_owned(), DropReason::Unhandled),
         (format!(r#"{{"stream":{id}}}"#), DropReason::UnknownKind),
         (format!(r#"{{"stream":{id},"seq":-1,"stamp":0}}"#), DropReason::Malformed),
         (format!(r#"{{"stream":{id},"seq":0,"seq":1,"stamp":0}}"#), DropReason::BadJson),

@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use trunkline_proto::base::{
     BootEpoch, Chance, DropReason, Frame, Hashname, Instant, Limits, Priority, Space, Wall,
 };
-use trunkline_proto::crypto::{Identity, LineIds};
+use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::switch::{
     Answer, Ask, Effect, LineRef, Question, Setting, State, Switch, Token,
 };
@@ -57,9 +57,12 @@ fn end(index: usize, epoch: u64, limits: Limits) -> End {
     let setting = Setting {
         partition: 0,
         partitions: 1,
+        space: Arc::new(SpaceRules::open(*identity.space())),
         identity,
         epoch: BootEpoch(epoch),
         limits: Arc::new(limits),
+        capabilities: Default::default(),
+        anonymous: false,
         ids: LineIds::new([index as u8 + epoch as u8; 16]),
     };
     End {

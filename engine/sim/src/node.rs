@@ -8,7 +8,7 @@ pub(crate) mod seat;
 use std::sync::Arc;
 
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Instant, LinkId, Wall};
-use trunkline_proto::crypto::Identity;
+use trunkline_proto::crypto::{Identity, SpaceRules};
 use trunkline_proto::shard::{Input, Node as Settings, Shard};
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
@@ -87,10 +87,13 @@ impl Node {
         let settings = Settings {
             plan: self.plan,
             identity: Arc::clone(&self.identity),
+            space: Arc::new(SpaceRules::open(*self.identity.space())),
             epoch: BootEpoch(self.chance.u64()),
             name: NodeName::new(format!("n{}", self.index).as_bytes()).expect("a name"),
             limits: Arc::new(scenario.limits.clone()),
             stream_limits: scenario.stream_limits.clone(),
+            terms: Default::default(),
+            anonymous: false,
             line_secret: self.chance.bytes(),
         };
         self.seats = (0..self.plan.seats())

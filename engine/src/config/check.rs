@@ -13,23 +13,42 @@ use std::path::Path;
 use std::time::Duration;
 
 use trunkline_proto::base::{Hashname, Wall};
-use trunkline_proto::crypto::{Identity, KeyRecord};
+use trunkline_proto::crypto::{Admission, Identity, KeyRecord};
 
 use super::keyfile;
+use super::membership::Membership;
 use super::model::Config;
 use super::rules::{Host, HostPort, TargetHosts};
 use crate::control;
+use crate::directory::{DirectoryError, Store};
 
 /// A record that ends within this time is worth a word.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30 * 86_400);
 
+/// A voucher that ends within this time is.
+const VOUCHER_NOTICE: Duration = Duration::from_secs(2 * 86_400);
+
 /// How bad a [`Finding`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
+    /// It works; worth knowing.
+    Note,
     /// It works, and may not be what was meant.
     Warning,
     /// It does not work.
     Error,
+}
+
+impl Severity {
+    /// The word users see.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
 }
 
 /// One thing that would go wrong.
@@ -45,11 +64,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        write!(f, "{word}: {}: {}", self.option, self.what)
+        write!(f, "{}: {}: {}", self.severity.word(), self.option, self.what)
     }
 }
 
@@ -60,6 +75,7 @@ impl Config {
         let running = self.control_sockets_to_try().iter().any(|s| control::is_answered(s));
         let mut check = Check { config: self, now, running, findings: Vec::new() };
         let identity = check.keys();
+        check.membership(identity.as_ref());
         check.directories();
         check.listeners();
         check.links(identity.as_ref());
@@ -92,6 +108,11 @@ impl Check<'_> {
         self.findings.push(Finding { severity: Severity::Warning, option, what });
     }
 
+    fn note(&mut self, option: impl Into<String>, what: impl fmt::Display) {
+        let (option, what) = (option.into(), what.to_string());
+        self.findings.push(Finding { severity: Severity::Note, option, what });
+    }
+
     fn keys(&mut self) -> Option<Identity> {
         match keyfile::read(&self.config.node.keys) {
             Ok(identity) => {
@@ -114,12 +135,64 @@ impl Check<'_> {
         }
     }
 
+    /// Whether the space lets this node in, and for how long.
+    fn membership(&mut self, own: Option<&Identity>) {
+        let Some(own) = own else { return };
+        match self.config.membership(own.record(), self.now) {
+            Err(error) => self.error(error.option(), &error),
+            Ok(membership) => {
+                for (_, record) in membership.rules.operators() {
+                    if let Some(record) = record.filter(|r| r.hashname() != own.hashname()) {
+                        self.expiry(&format!("operator {}", record.hashname().short()), &record);
+                    }
+                }
+                self.voucher(&membership);
+            }
+        }
+        for operator in &self.config.space.operators {
+            if let Some(address) = &operator.address {
+                self.resolved(&format!("operator {}", operator.hashname.short()), address);
+            }
+        }
+    }
+
+    fn voucher(&mut self, membership: &Membership) {
+        let option = "node.voucher";
+        let shown = !membership.rules.our_voucher().is_empty();
+        match membership.admission {
+            None => {
+                let what = "whether it is good shows when the record of its operator has come: \
+                            with record_file in [[operator]] it could be judged now";
+                self.warn(option, what);
+            }
+            Some(Admission { until: Some(until), flags }) => {
+                let left = until.as_secs().saturating_sub(self.now.as_secs());
+                let what = format!(
+                    "valid for {} days and {} hours, allows: {flags}",
+                    left / 86_400,
+                    left / 3_600 % 24
+                );
+                if left < VOUCHER_NOTICE.as_secs() {
+                    self.warn(option, what + "; ask an operator for the next one");
+                } else {
+                    self.note(option, what);
+                }
+            }
+            Some(_) if shown && !membership.rules.is_closed() => {
+                self.note(option, "the space is open: nobody looks at it");
+            }
+            Some(_) if shown => self.note(option, "an operator needs none"),
+            Some(_) => {}
+        }
+    }
+
     fn directories(&mut self) {
         let state = self.config.state_dir();
         if let Err(error) = usable_directory(&state) {
             let what = format!("cannot write to {}: {error}", shown(&state));
             self.error("node.state_dir", what);
         }
+        self.members();
         let socket = self.config.control_socket();
         let usable = usable_directory(socket.parent().unwrap_or(Path::new("")));
         if let Err(what) = control::path::fits(&socket) {
@@ -130,6 +203,23 @@ impl Check<'_> {
         } else if self.running {
             let what = format!("a node answers on {} already", shown(&socket));
             self.warn("control.socket", what);
+        }
+    }
+
+    /// The file of an operator's members: opened and let go, if it is there.
+    fn members(&mut self) {
+        let Some(path) = self.config.node.directory.clone() else { return };
+        let option = "node.directory";
+        if !path.exists() {
+            if let Err(error) = usable_directory(path.parent().unwrap_or(Path::new(""))) {
+                self.error(option, format!("cannot make {}: {error}", shown(&path)));
+            }
+            return;
+        }
+        match Store::open(&path) {
+            Err(DirectoryError::Locked { .. }) if self.running => {}
+            Err(error) => self.error(option, error),
+            Ok(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //!                     units · rules · limits (values with units, addresses, bounds)
 //!
 //! Config::check: key file, records, addresses, directories against the machine, all at once
+//! Config::membership: space, operators and voucher against the key file
 //! ```
 //!
 //! Unknown keys, values out of bounds and contradictions are errors with their line; nothing is
@@ -16,12 +17,14 @@ mod check;
 mod error;
 pub mod keyfile;
 mod limits;
+pub mod membership;
 mod model;
 mod read;
 pub mod record;
 mod rules;
 mod sections;
 pub mod units;
+pub mod voucher;
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +32,8 @@ pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
 pub use model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
-    LogLevel, Node, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Transport,
+    LogLevel, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Space,
+    Transport,
 };
 pub use rules::{Host, HostPort, NotAnAddress, TargetHosts, TargetRule};
 

@@ -20,6 +20,8 @@ pub const DEFAULT_PORT: u16 = 42_424;
 pub struct Config {
     /// Who it is.
     pub node: Node,
+    /// Who else belongs to its space.
+    pub space: Space,
     /// Where it can be reached.
     pub listen: Listen,
     /// The links it keeps up.
@@ -49,7 +51,8 @@ impl Config {
     #[must_use]
     pub fn new(keys: PathBuf) -> Self {
         Self {
-            node: Node { name: None, keys, state_dir: None },
+            node: Node { name: None, keys, state_dir: None, voucher: None, directory: None },
+            space: Space::default(),
             listen: Listen::default(),
             links: Vec::new(),
             peers: Vec::new(),
@@ -74,6 +77,31 @@ pub struct Node {
     pub keys: PathBuf,
     /// Where it keeps what must outlive it; see [`Config::state_dir`].
     pub state_dir: Option<PathBuf>,
+    /// The file with the voucher by which it belongs to a closed space.
+    pub voucher: Option<PathBuf>,
+    /// The file of the members it answers for as an operator.
+    pub directory: Option<PathBuf>,
+}
+
+/// `[space]` and `[[operator]]`: who belongs to the space of the key file. See
+/// [`Config::membership`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Whether an operator has to vouch for everybody in it.
+    pub closed: bool,
+    /// Whose word that is.
+    pub operators: Vec<Operator>,
+}
+
+/// `[[operator]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// Who.
+    pub hashname: Hashname,
+    /// Where it listens on UDP.
+    pub address: Option<HostPort>,
+    /// Its key record, if that is not to be asked for at `address`.
+    pub record: Option<RecordSource>,
 }
 
 /// `[listen]`

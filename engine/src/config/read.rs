@@ -31,8 +31,8 @@ pub(super) enum Raw<'v> {
     Text(&'v str),
     /// A whole number that fits 64 bits.
     Number(u64),
-    /// True or false.
-    Truth(bool),
+    /// true or false.
+    Flag(bool),
     /// Anything else: what it is called.
     Other(&'static str),
 }
@@ -44,7 +44,7 @@ impl<'v> Raw<'v> {
             DeValue::Integer(n) => u64::from_str_radix(n.as_str(), n.radix())
                 .map_or(Self::Other("a negative or too large number"), Self::Number),
             DeValue::Float(_) => Self::Other("a fraction"),
-            DeValue::Boolean(truth) => Self::Truth(*truth),
+            DeValue::Boolean(flag) => Self::Flag(*flag),
             DeValue::Datetime(_) => Self::Other("a date"),
             DeValue::Array(_) => Self::Other("a list"),
             DeValue::Table(_) => Self::Other("a section"),
@@ -56,16 +56,8 @@ impl<'v> Raw<'v> {
         match *self {
             Self::Text(text) => Ok(text),
             Self::Number(_) => Err("write it in quotes".to_owned()),
-            Self::Truth(_) => Err("expected a text in quotes, found true or false".to_owned()),
+            Self::Flag(_) => Err("expected a text in quotes, found true or false".to_owned()),
             Self::Other(kind) => Err(format!("expected a text in quotes, found {kind}")),
-        }
-    }
-
-    /// True or false.
-    pub(super) fn truth(&self) -> Result<bool, String> {
-        match self {
-            Self::Truth(truth) => Ok(*truth),
-            _ => Err("expected true or false, without quotes".to_owned()),
         }
     }
 
@@ -74,10 +66,18 @@ impl<'v> Raw<'v> {
         let n = match self {
             Self::Number(n) => *n,
             Self::Text(_) => return Err("expected a number without quotes".to_owned()),
-            Self::Truth(_) => return Err("expected a whole number, found true or false".to_owned()),
+            Self::Flag(_) => return Err("expected a whole number, found true or false".to_owned()),
             Self::Other(kind) => return Err(format!("expected a whole number, found {kind}")),
         };
         within(n, range, |n| n.to_string())
+    }
+
+    /// true or false.
+    pub(super) fn flag(&self) -> Result<bool, String> {
+        match self {
+            Self::Flag(flag) => Ok(*flag),
+            _ => Err("expected true or false, without quotes".to_owned()),
+        }
     }
 
     /// The text of a quantity, whether it was written with a unit or as a plain number.
@@ -85,7 +85,7 @@ impl<'v> Raw<'v> {
         match self {
             Self::Text(text) => Ok((*text).to_owned()),
             Self::Number(n) => Ok(n.to_string()),
-            Self::Truth(_) => {
+            Self::Flag(_) => {
                 Err("expected a number or a text with a unit, found true or false".to_owned())
             }
             Self::Other(kind) => {

@@ -1,4 +1,5 @@
 //! Key records as text, the way people hand them on: the block that ends a key file, on its own.
+//! Vouchers are handed on the same way, by [`super::voucher`].
 //!
 //! ```text
 //! -----BEGIN TRUNKLINE KEY RECORD-----
@@ -17,8 +18,7 @@ use trunkline_proto::crypto::{KeyRecord, RecordError};
 
 use super::model::{Peer, RecordSource};
 
-const BEGIN: &str = "-----BEGIN TRUNKLINE KEY RECORD-----";
-const END: &str = "-----END TRUNKLINE KEY RECORD-----";
+const LABEL: &str = "TRUNKLINE KEY RECORD";
 const LINE: usize = 64;
 
 /// Larger than any record as text.
@@ -60,15 +60,31 @@ pub enum RecordTextError {
 /// The record as a block of text.
 #[must_use]
 pub fn to_text(record: &KeyRecord) -> String {
-    let base64 = Base64::encode_string(record.encoded());
-    let mut text = format!("{BEGIN}\n");
+    block(LABEL, record.encoded())
+}
+
+/// Bytes as a block of text with that label.
+pub(super) fn block(label: &str, bytes: &[u8]) -> String {
+    let base64 = Base64::encode_string(bytes);
+    let mut text = format!("-----BEGIN {label}-----\n");
     let mut rest = base64.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(LINE));
         text.extend([line, "\n"]);
         rest = after;
     }
-    text + END + "\n"
+    text + "-----END " + label + "-----\n"
+}
+
+/// The bytes of the block with that label, or of a text that is the Base64 alone.
+pub(super) fn unblock(label: &str, text: &str) -> Option<Vec<u8>> {
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let inner = match text.split_once(&begin) {
+        Some((_, after)) => after.split_once(&end)?.0,
+        None => text,
+    };
+    let base64: String = inner.split_whitespace().collect();
+    Base64::decode_vec(&base64).ok().filter(|bytes| !bytes.is_empty())
 }
 
 /// Reads and verifies a record.
@@ -79,15 +95,7 @@ pub fn from_text(text: &str, now: Wall) -> Result<KeyRecord, RecordTextError> {
     if text.contains("PRIVATE KEY") {
         return Err(RecordTextError::Secret);
     }
-    let inner = match text.split_once(BEGIN) {
-        Some((_, after)) => after.split_once(END).ok_or(RecordTextError::NotText)?.0,
-        None => text,
-    };
-    let base64: String = inner.split_whitespace().collect();
-    let bytes = Base64::decode_vec(&base64).map_err(|_| RecordTextError::NotText)?;
-    if bytes.is_empty() {
-        return Err(RecordTextError::NotText);
-    }
+    let bytes = unblock(LABEL, text).ok_or(RecordTextError::NotText)?;
     Ok(KeyRecord::parse(&bytes)?.verify(now)?)
 }
 
@@ -97,19 +105,30 @@ impl Peer {
     /// # Errors
     /// See [`RecordTextError`].
     pub fn key_record(&self, now: Wall) -> Result<KeyRecord, RecordTextError> {
-        let record = match &self.record {
-            RecordSource::Inline(text) => from_text(text, now)?,
-            RecordSource::File(path) => from_text(&read_file(path)?, now)?,
+        self.record.of(self.hashname, now)
+    }
+}
+
+impl RecordSource {
+    /// The record there, verified and of `expected`.
+    pub(super) fn of(&self, expected: Hashname, now: Wall) -> Result<KeyRecord, RecordTextError> {
+        let record = match self {
+            Self::Inline(text) => from_text(text, now)?,
+            Self::File(path) => from_text(&read_file(path)?, now)?,
         };
-        if record.hashname() != self.hashname {
-            let (expected, found) = (self.hashname, record.hashname());
+        if record.hashname() != expected {
+            let found = record.hashname();
             return Err(RecordTextError::OfAnother { expected, found });
         }
         Ok(record)
     }
 }
 
-fn read_file(path: &Path) -> Result<String, RecordTextError> {
+/// The text of a file no larger than a record takes.
+///
+/// # Errors
+/// [`RecordTextError::Unreadable`] or `NotText`.
+pub fn read_file(path: &Path) -> Result<String, RecordTextError> {
     let unreadable = |source| RecordTextError::Unreadable { path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(unreadable)?.len() > MOST_BYTES {
         return Err(RecordTextError::NotText);

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use trunkline_proto::base::Hashname;
+use trunkline_proto::crypto::SpaceRules;
 
 use super::limits;
 use super::model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
-    LogLevel, Node, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Transport,
+    LogLevel, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Space,
+    Transport,
 };
 use super::read::{Raw, Section, closest};
 use super::rules::{HostPort, TargetRule};
@@ -28,6 +30,9 @@ const MOST_SECTIONS: usize = 4_096;
 /// start from `base`.
 pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let node = node(root.section("node"), base);
+    let mut space = space(root.section("space"));
+    let operators = root.sections("operator", SpaceRules::MOST_OPERATORS);
+    space.operators = all(operators, |s| operator(s, base));
     let listen = listen(root.section("listen"));
     let links = all(root.sections("link", MOST_SECTIONS), link);
     let peers = all(root.sections("peer", MOST_SECTIONS), |s| peer(s, base));
@@ -45,6 +50,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let node = node?;
     Some(Config {
         node,
+        space,
         listen,
         links,
         peers,
@@ -72,8 +78,24 @@ fn node(mut s: Section<'_, '_>, base: &Path) -> Option<Node> {
     let why = "write keys = \"FILE\"; `trunkline keys new` makes one";
     let keys = s.need("keys", why, |r| path(r, base));
     let state_dir = s.take("state_dir", |r| path(r, base));
+    let voucher = s.take("voucher", |r| path(r, base));
+    let directory = s.take("directory", |r| path(r, base));
     s.finish();
-    Some(Node { name, keys: keys?, state_dir })
+    Some(Node { name, keys: keys?, state_dir, voucher, directory })
+}
+
+fn space(mut s: Section<'_, '_>) -> Space {
+    let closed = s.take("closed", |r| r.flag()).unwrap_or_default();
+    s.finish();
+    Space { closed, operators: Vec::new() }
+}
+
+fn operator(mut s: Section<'_, '_>, base: &Path) -> Option<Operator> {
+    let hashname = s.need("hashname", "who it is, 64 hex digits", hashname);
+    let address = s.take("address", host_port);
+    let record = record(&mut s, base);
+    s.finish();
+    Some(Operator { hashname: hashname?, address, record: record? })
 }
 
 fn listen(mut s: Section<'_, '_>) -> Listen {
@@ -120,23 +142,26 @@ fn link(mut s: Section<'_, '_>) -> Option<Link> {
 
 fn peer(mut s: Section<'_, '_>, base: &Path) -> Option<Peer> {
     let hashname = s.need("hashname", "who it is, 64 hex digits", hashname);
-    let inline = s.take("record", |r| r.text().map(str::to_owned));
-    let file = s.take("record_file", |r| path(r, base));
+    let record = record(&mut s, base);
+    if record == Some(None) {
+        s.report("needs its key record: record = \"...\" or record_file = \"FILE\"");
+    }
     let addresses = s.list("addresses", MOST_ENTRIES, host_port).unwrap_or_default();
-    let record = match (inline, file) {
-        (Some(text), None) => Some(RecordSource::Inline(text)),
-        (None, Some(path)) => Some(RecordSource::File(path)),
-        (None, None) => {
-            s.report("needs its key record: record = \"...\" or record_file = \"FILE\"");
-            None
-        }
+    s.finish();
+    Some(Peer { hashname: hashname?, record: record??, addresses })
+}
+
+/// The key record of a section, if it has one; none if it cannot be told which.
+fn record(s: &mut Section<'_, '_>, base: &Path) -> Option<Option<RecordSource>> {
+    let inline = s.take("record", |r| r.text().map(str::to_owned));
+    match (inline, s.take("record_file", |r| path(r, base))) {
         (Some(_), Some(_)) => {
             s.report("has both record and record_file; keep one of them");
             None
         }
-    };
-    s.finish();
-    Some(Peer { hashname: hashname?, record: record?, addresses })
+        (Some(text), None) => Some(Some(RecordSource::Inline(text))),
+        (None, file) => Some(file.map(RecordSource::File)),
+    }
 }
 
 fn sock(mut s: Section<'_, '_>) -> Sock {
@@ -158,7 +183,7 @@ fn proxy(mut s: Section<'_, '_>) -> Option<Proxy> {
 
 fn http(mut s: Section<'_, '_>) -> Http {
     let backend = s.take("backend", |r| r.text()?.parse::<HostPort>().map_err(|e| e.to_string()));
-    let pass_host = s.take("pass_host", |r| r.truth());
+    let pass_host = s.take("pass_host", |r| r.flag());
     s.finish();
     Http { backend, pass_host: pass_host.unwrap_or_default() }
 }

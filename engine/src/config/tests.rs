@@ -46,10 +46,11 @@ fn the_example_as_printed_is_the_defaults() {
 #[test]
 fn the_example_shows_every_option_at_its_default() {
     let text = all_options();
-    // Both forms of a peer's record are shown, and exclude each other.
+    // Both forms of a record are shown, and exclude each other.
     let (config, problems, absent) = Config::read(&text, Path::new("/etc/trunkline/x.toml"));
+    let both = |p: &Problem, option| p.option == option && p.what.contains("both");
     assert!(
-        matches!(&problems[..], [p] if p.option == "peer[0]" && p.what.contains("both")),
+        matches!(&problems[..], [o, p] if both(o, "operator[0]") && both(p, "peer[0]")),
         "{problems:?}"
     );
     assert_eq!(absent, Vec::<String>::new(), "options the example does not show");
@@ -67,7 +68,9 @@ fn the_example_shows_every_option_at_its_default() {
     assert_eq!(config.gateway.names.len(), 1);
 
     let one_record = text.replace("record_file", "#record_file");
-    assert_eq!(parse(&one_record).unwrap().peers.len(), 1);
+    let config = parse(&one_record).unwrap();
+    assert_eq!((config.peers.len(), config.space.operators.len()), (1, 1));
+    assert!(!config.space.closed && config.node.voucher.is_some());
 }
 
 #[test]
@@ -220,6 +223,31 @@ fn http_and_gateway_read_as_written() {
 }
 
 #[test]
+fn s4_spaces_and_operators_read_as_written() {
+    let config = with(&format!(
+        "voucher = \"v\"\ndirectory = \"/d\"\n[space]\nclosed = true\n\
+         [[operator]]\nhashname = \"{HASH}\"\naddress = \"op.example.org\"\n\
+         [[operator]]\nhashname = \"{HASH}\"\nrecord_file = \"op.record\"\n"
+    ));
+    assert_eq!(config.node.voucher, Some("/etc/trunkline/v".into()));
+    assert_eq!(config.node.directory, Some("/d".into()));
+    assert!(config.space.closed);
+    let [first, second] = &config.space.operators[..] else { panic!() };
+    assert_eq!(first.address.as_ref().unwrap().to_string(), "op.example.org:42424");
+    assert_eq!((first.record.clone(), second.address.clone()), (None, None));
+    assert_eq!(second.record, Some(RecordSource::File("/etc/trunkline/op.record".into())));
+    for (text, expected) in [
+        ("[space]\nclosed = \"yes\"\n", "4: space.closed: expected true or false, without quotes"),
+        ("[space]\nclose = true\n", "did you mean `closed`?"),
+        ("[[operator]]\naddress = \"a\"\n", "operator[0].hashname: is missing"),
+        (&"[[operator]]\nhashname=\"ab\"\n".repeat(17), "17 sections are too many, at most 16"),
+    ] {
+        let problem = complaints(text);
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
 fn relative_paths_start_from_the_file_and_absolute_ones_do_not() {
     let config =
         parse("[node]\nkeys = \"/k\"\nstate_dir = \"state\"\n[control]\nsocket = \"run/c.sock\"\n")
@@ -249,11 +277,13 @@ fn every_configuration_in_the_guides_is_one() {
     let readme = include_str!("../../../README.md");
     let guide = include_str!("../../../docs/guides/deploy.md");
     let http = include_str!("../../../docs/guides/http.md");
-    for (text, expected) in [(readme, 3), (guide, 4), (http, 2)] {
+    let spaces = include_str!("../../../docs/guides/spaces.md");
+    for (text, expected) in [(readme, 4), (guide, 4), (spaces, 2), (http, 2)] {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();
-            let text = text.replace("RELAY_HASHNAME", HASH).replace("B_HASHNAME", HASH);
+            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "B_HASHNAME"];
+            let text = names.iter().fold(text.to_owned(), |text, name| text.replace(name, HASH));
             assert!(parse(&text).is_ok(), "{text}");
             blocks += 1;
         }

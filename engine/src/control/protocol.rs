@@ -49,6 +49,9 @@ pub enum Act {
     /// A local port whose connections are HTTP connections to a hashname; otherwise as
     /// [`Act::Proxy`].
     Http(HttpAsk),
+    /// Something with the members of the space, if the node is an operator. Answered by a
+    /// [`MemberList`] of those it is about.
+    Operator(OperatorAsk),
     /// Lets the node drain and end. Answered by `{}` before it does.
     Stop,
 }
@@ -128,6 +131,64 @@ pub struct HttpAsk {
     pub listen: SocketAddr,
 }
 
+/// See [`Act::Operator`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum OperatorAsk {
+    /// Makes the owner of a record a member, or changes the terms of one.
+    Add {
+        /// The record as `trunkline keys show --record` prints it.
+        record: String,
+        /// What its vouchers allow, as words.
+        #[serde(default)]
+        allow: Vec<String>,
+        /// For how long a voucher is made.
+        valid_s: u64,
+    },
+    /// Strikes a member off.
+    Remove {
+        /// Whom, 64 hex digits.
+        hashname: String,
+    },
+    /// Members in the order of their hashnames.
+    List {
+        /// Behind which one; from the first if none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+        /// How many at most; [`Self::MOST_LISTED`] are the most.
+        most: usize,
+    },
+}
+
+impl OperatorAsk {
+    /// The most members in one answer: some 300 bytes each.
+    pub const MOST_LISTED: usize = 10_000;
+}
+
+/// Members, in the order of their hashnames.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemberList {
+    /// Each of them.
+    pub members: Vec<MemberReport>,
+}
+
+/// A member as an operator's directory has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemberReport {
+    /// Who.
+    pub hashname: String,
+    /// The serial of its record.
+    pub serial: u64,
+    /// What its vouchers allow, as words.
+    pub allow: Vec<String>,
+    /// For how long a voucher is made.
+    pub valid_s: u64,
+    /// When the newest voucher ends, in seconds since 1970.
+    pub voucher_expires: u64,
+}
+
 /// One line of an answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
@@ -182,6 +243,10 @@ impl Fault {
 pub mod codes {
     /// The request is not JSON, not a request, or a value in it is impossible.
     pub const BAD_REQUEST: &str = "bad-request";
+    /// The node is no operator, or does not know the member.
+    pub const NO_MEMBER: &str = "no-member";
+    /// The directory of members cannot be changed or read so.
+    pub const DIRECTORY: &str = "directory";
     /// More connections or requests than the node serves at a time.
     pub const BUSY: &str = "busy";
     /// No way to that hashname is known.
@@ -313,6 +378,27 @@ mod tests {
         same(
             r#"{"id":4,"do":"http","hashname":"ab","listen":"127.0.0.1:0"}"#,
             &Request { id: 4, act: Act::Http(ask) },
+        );
+    }
+
+    #[test]
+    fn requests_to_an_operator_look_as_documented() {
+        let act = |ask| Request { id: 1, act: Act::Operator(ask) };
+        same(
+            r#"{"id":1,"do":"operator","act":"add","record":"AQ","allow":["proxy"],"valid_s":60}"#,
+            &act(OperatorAsk::Add {
+                record: "AQ".into(),
+                allow: vec!["proxy".into()],
+                valid_s: 60,
+            }),
+        );
+        same(
+            r#"{"id":1,"do":"operator","act":"remove","hashname":"ab"}"#,
+            &act(OperatorAsk::Remove { hashname: "ab".into() }),
+        );
+        same(
+            r#"{"id":1,"do":"operator","act":"list","most":5}"#,
+            &act(OperatorAsk::List { after: None, most: 5 }),
         );
     }
 

@@ -29,6 +29,10 @@ pub struct StatusReport {
     pub uptime_ms: u64,
     /// When its key record ends, in seconds since 1970.
     pub record_expires: u64,
+    /// Whether an operator has to vouch for everybody in its space.
+    pub closed: bool,
+    /// When the voucher it shows ends, in seconds since 1970; none if it shows none.
+    pub voucher_expires: Option<u64>,
     /// Where it listens, as `udp ADDRESS`, `tls ADDRESS` or `plain ADDRESS`.
     pub listening: Vec<String>,
     /// Its neighbours, connected or not.

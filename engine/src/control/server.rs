@@ -24,8 +24,8 @@ use tracing::{debug, warn};
 use trunkline_proto::base::{Hashname, Priority};
 
 use super::protocol::{
-    Act, Answer, Fault, Hop, LONGEST_REQUEST, PingAsk, PingSummary, Probe, ProxyAsk, ProxyOpened,
-    Request, TraceAsk, TraceReport, What, codes,
+    Act, Answer, Fault, Hop, LONGEST_REQUEST, MemberList, OperatorAsk, PingAsk, PingSummary, Probe,
+    ProxyAsk, ProxyOpened, Request, TraceAsk, TraceReport, What, codes,
 };
 use super::report::StatusReport;
 use super::socket::{ControlError, Socket};
@@ -91,6 +91,15 @@ pub trait ControlTarget: Send + Sync {
     /// # Errors
     /// If it cannot be listened at `listen`.
     fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault>;
+
+    /// Does something with the members of the space.
+    ///
+    /// # Errors
+    /// If the node is no operator, as this is by default, or it cannot be done.
+    fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {
+        let _ = ask;
+        Err(Fault::new(codes::NO_MEMBER, "this node is no operator: node.directory makes it one"))
+    }
 
     /// Lets the node drain and end. Only signals: the caller's answer has yet to be sent.
     fn stop(&self);
@@ -298,6 +307,7 @@ impl ClientThread {
                     Err(fault) => Err(fault),
                 }
             }
+            Act::Operator(ask) => target.operator(&ask).and_then(|members| ok(&members)),
             Act::Stop => {
                 // Answered first: the node may be gone before a later answer is sent.
                 send(stream, id, What::Ok(serde_json::json!({})))?;

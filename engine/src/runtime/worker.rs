@@ -21,14 +21,15 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
+use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Hashname, Instant};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
+use trunkline_proto::stage::meeting::{MeetEvent, papers};
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::switch::Message;
+use trunkline_proto::switch::{Answer, Message};
 
 use connections::Dialled;
 
@@ -39,7 +40,8 @@ use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
 use super::pipes::Pipes;
 use super::tunnels::{Context, Tunnels};
-use crate::callbacks::Event;
+use crate::callbacks::{AnonPacket, Event, LinePacket, OpQuestion, StateChange};
+use crate::directory::{DirectoryError, Entry};
 use crate::engine::Shared;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
@@ -398,6 +400,7 @@ impl Worker {
                     Output::Stream(key, event) => self.stream_event(now, key, &event),
                     Output::Link(event) => self.link_event(now, event),
                     Output::Mesh(event) => Self::mesh_event(&event),
+                    Output::Meet(event) => self.meet_event(now, event),
                 }
             }
             let mut done = Vec::new();
@@ -420,11 +423,42 @@ impl Worker {
     }
 
     /// What the switch leaves to the application: packets in lines and outside of them that
-    /// nothing else handled, and changes of state. To be called from [`Self::line_event`] for the
-    /// events that carry them; what nobody takes is counted.
-    #[allow(dead_code, reason = "the switch does not raise such events yet")]
-    fn unhandled(&self, event: Event) {
-        let _ = self.shared.dispatch.dispatch(event);
+    /// nothing else handled. What nobody takes is counted.
+    fn unhandled(&mut self, event: Option<Event>) {
+        if event.is_none_or(|event| self.shared.dispatch.dispatch(event).is_err()) {
+            self.drops.count(DropReason::Unhandled);
+        }
+    }
+
+    /// Somebody asks this node as an operator: the answer comes from the thread of callbacks,
+    /// since it may have to be read from a disk.
+    fn look_up(&mut self, now: Instant, (asker, id): (Hashname, u64), who: Hashname) {
+        let told = move |papers| Post::LookedUp { asker, id, who, papers };
+        let home = self.others.get(self.seat).cloned();
+        let answer = move |found: Result<Option<Entry>, DirectoryError>| match found {
+            Ok(entry) => {
+                let papers = entry.map(|e| papers(&e.voucher.unwrap_or_default(), &e.record));
+                let letter = Letter::Post(Role::Meeting, told(papers));
+                // A full mailbox loses the answer; the asker asks again.
+                let _ = home.is_some_and(|home| home.push(Lane::Urgent, letter).is_ok());
+            }
+            // Nobody is told that there is no such member when that is not known.
+            Err(error) => tracing::warn!(%error, "the directory did not answer"),
+        };
+        let event = Event::Op(OpQuestion { asker, wanted: who }, Box::new(answer));
+        if self.shared.dispatch.dispatch(event).is_err() && !self.shared.dispatch.takes_op() {
+            let post = Input::Post(Role::Meeting, told(None));
+            self.shard.handle(now, Clock::wall(), post);
+        }
+    }
+
+    fn meet_event(&mut self, now: Instant, event: MeetEvent) {
+        match event {
+            MeetEvent::Nearest(token, found) => {
+                self.shared.answered(token, Answer::Nearest(found));
+            }
+            MeetEvent::LookUp { asker, id, who } => self.look_up(now, (asker, id), who),
+        }
     }
 
     fn line_event(&mut self, event: LineEvent) {
@@ -432,6 +466,16 @@ impl Worker {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
             LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
+            LineEvent::Unhandled { peer, packet } => {
+                self.unhandled(LinePacket::new(peer, packet).map(Event::LinePacket));
+            }
+            LineEvent::Anonymous { from, packet } => {
+                self.unhandled(AnonPacket::new(from, packet).map(Event::AnonPacket));
+            }
+            LineEvent::State(peer, state) => {
+                // Who does not ask for these misses nothing.
+                let _ = self.shared.dispatch.dispatch(Event::State(StateChange { peer, state }));
+            }
         }
     }
 
@@ -513,6 +557,9 @@ impl Worker {
             tracing::debug!(?link, %error, "a link broke while writing");
             let reader = self.plan.seat(self.plan.reader_of(link));
             if reader == self.seat {
+                // What the neighbour said last, its goodbye perhaps, tells more than this.
+                self.link_ready(now, link);
+                self.settle(now);
                 self.close(now, link, error.to_string());
             }
         }

@@ -1,4 +1,5 @@
 //! Nodes in this process, over real sockets on loopback.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::sync::OnceLock;
 use std::time::Duration;

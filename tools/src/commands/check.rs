@@ -39,12 +39,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let findings = config.check(print::now());
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
-    let warnings = findings.len() - errors;
+    let warnings = findings.iter().filter(|f| f.severity == Severity::Warning).count();
     if args.json {
-        let problem = |f: &trunkline::config::Finding| {
-            let severity = if f.severity == Severity::Error { "error" } else { "warning" };
-            json!({"severity": severity, "line": null, "option": f.option, "what": f.what})
-        };
+        let problem = |f: &trunkline::config::Finding| json!({"severity": f.severity.word(), "line": null, "option": f.option, "what": f.what});
         let problems: Vec<_> = findings.iter().map(problem).collect();
         print::json(&json!({"ok": errors == 0, "problems": problems}))?;
     } else {

@@ -2,28 +2,39 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
-use trunkline::config::{Config, LogFormat};
+use trunkline::config::{Config, LogFormat, voucher};
 use trunkline::control::{ControlServer, ControlTarget};
+use trunkline::runtime::clock::Clock;
 use trunkline::{Engine, Owner, Setup};
+use trunkline_proto::crypto::Refusal;
 
 use crate::failure::Failure;
+
+/// How often the file of the voucher is looked at.
+const VOUCHER_EVERY: Duration = Duration::from_secs(60);
 
 /// Run a node in the foreground, until SIGTERM, SIGINT or `stop` over its control socket
 ///
 /// On the first signal it says goodbye to its peers and neighbours and ends; the second ends it at
 /// once. What it does is logged on standard error.
+///
+/// With several configurations it runs a node for each, in one process: hashnames and spaces of
+/// their own, ports and control sockets of their own, nothing shared. What they log is as the
+/// first one says.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example, with the configuration that `trunkline config example` prints:
   trunkline run --config relay.toml")]
 pub struct Args {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    /// The configuration file; once for each hashname
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Vec<PathBuf>,
 }
 
 /// Runs the command.
@@ -31,24 +42,80 @@ pub struct Args {
 /// # Errors
 /// If the node cannot be started; the reason says what to do.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let config = Config::load(&args.config)?;
-    start_log(&config);
-    let setup = Setup::from_config(&config).map_err(|e| Failure::Other(e.to_string()))?;
-    let engine = Engine::start(setup.clone()).map_err(|e| Failure::Other(e.to_string()))?;
-    let (udp, links) = (engine.udp_addresses(), engine.link_addresses());
-    let owner = Arc::new(Owner::new(engine.handle().clone(), &setup, udp, links));
-    let socket = config.control_socket();
-    let control = ControlServer::start(&socket, owner.clone())
-        .map_err(|e| Failure::Other(format!("cannot serve the control socket: {e}")))?;
-    watch_signals(owner.clone())?;
-    let hashname = engine.handle().hashname();
-    info!(%hashname, name = setup.name, ?links, ?udp, control = %socket.display(), "running");
-    owner.wait();
-    info!("stopping: saying goodbye");
-    drop(control);
-    engine.stop();
-    info!("stopped");
+    let configs =
+        args.config.iter().map(|file| Config::load(file)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(first) = configs.first() {
+        start_log(first);
+    }
+    // All or none: what has started ends when the rest cannot.
+    let nodes = configs.into_iter().map(Node::start).collect::<Result<Vec<_>, _>>()?;
+    watch_signals(nodes.iter().map(|node| node.owner.clone()).collect())?;
+    let threads = nodes.into_iter().map(Node::tend).collect::<Result<Vec<_>, _>>()?;
+    for thread in threads {
+        let _ = thread.join();
+    }
     Ok(())
+}
+
+/// A running node and what belongs to it.
+struct Node {
+    config: Config,
+    setup: Setup,
+    engine: Engine,
+    owner: Arc<Owner>,
+    control: ControlServer,
+}
+
+impl Node {
+    fn start(config: Config) -> Result<Self, Failure> {
+        let setup = Setup::from_config(&config).map_err(|e| Failure::Other(e.to_string()))?;
+        let engine = Engine::start(setup.clone()).map_err(|e| Failure::Other(e.to_string()))?;
+        let (udp, links) = (engine.udp_addresses(), engine.link_addresses());
+        let owner = Arc::new(Owner::new(engine.handle().clone(), &setup, udp, links));
+        let socket = config.control_socket();
+        let control = ControlServer::start(&socket, owner.clone())
+            .map_err(|e| Failure::Other(format!("cannot serve the control socket: {e}")))?;
+        let (hashname, space) = (engine.handle().hashname(), setup.space.space());
+        let (name, control_at) = (&setup.name, socket.display());
+        info!(%hashname, %space, name, ?links, ?udp, control = %control_at, "running");
+        Ok(Self { config, setup, engine, owner, control })
+    }
+
+    /// Waits in a thread of its own until the node is to end, and ends it.
+    fn tend(self) -> Result<JoinHandle<()>, Failure> {
+        let name = format!("owner-{}", self.setup.name);
+        let started = std::thread::Builder::new().name(name).spawn(move || {
+            let (config, setup, name) = (self.config, self.setup, self.engine.handle().hashname());
+            while !self.owner.wait_for(VOUCHER_EVERY) {
+                renew_voucher(&config, &setup);
+            }
+            info!(hashname = %name, "stopping: saying goodbye");
+            drop(self.control);
+            self.engine.stop();
+            info!(hashname = %name, "stopped");
+        });
+        started.map_err(|e| Failure::Other(format!("cannot start a thread: {e}")))
+    }
+}
+
+/// Shows the voucher that stands in the file now, if it is another one and a good one.
+fn renew_voucher(config: &Config, setup: &Setup) {
+    let Some(path) = &config.node.voucher else { return };
+    let voucher = match voucher::read(path) {
+        Ok(voucher) => voucher,
+        Err(error) => return warn!(%error, "the voucher is not renewed"),
+    };
+    if voucher == setup.space.our_voucher() {
+        return;
+    }
+    let us = setup.identity.hashname();
+    match setup.space.vouched(&us, &voucher, Clock::wall()) {
+        Ok(_) | Err(Refusal::OperatorUnresolved) => {
+            info!(file = %path.display(), "the voucher is renewed");
+            setup.space.show(voucher);
+        }
+        Err(refusal) => warn!(%refusal, "the new voucher is not shown, the former one still is"),
+    }
 }
 
 fn start_log(config: &Config) {
@@ -61,8 +128,8 @@ fn start_log(config: &Config) {
     }
 }
 
-/// The first signal asks the node to end, the second ends the process.
-fn watch_signals(owner: Arc<Owner>) -> Result<(), Failure> {
+/// The first signal asks all nodes to end, the second ends the process.
+fn watch_signals(owners: Vec<Arc<Owner>>) -> Result<(), Failure> {
     let signals = Signals::new([SIGTERM, SIGINT]);
     let mut signals = signals.map_err(|e| Failure::Other(format!("cannot watch signals: {e}")))?;
     let watch = move || {
@@ -73,7 +140,7 @@ fn watch_signals(owner: Arc<Owner>) -> Result<(), Failure> {
                 signal_hook::low_level::exit(1);
             }
             told = true;
-            owner.stop();
+            owners.iter().for_each(|owner| owner.stop());
         }
     };
     let started = std::thread::Builder::new().name("signals".to_owned()).spawn(watch);

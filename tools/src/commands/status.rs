@@ -55,10 +55,13 @@ fn about(r: &StatusReport) -> Result<(), Failure> {
     let mut table = Table::new(&[]);
     table.pair("node", &r.name);
     table.pair("hashname", &r.hashname);
-    table.pair("space", &r.space);
+    table.pair("space", format!("{}{}", r.space, if r.closed { ", closed" } else { "" }));
     table
         .pair("running", format!("{}, process {}, {}", print::span(r.uptime_ms), r.pid, r.version));
     table.pair("record", print::date(Wall::from_secs(r.record_expires), print::now()));
+    if let Some(expires) = r.voucher_expires {
+        table.pair("voucher", print::date(Wall::from_secs(expires), print::now()));
+    }
     table.pair("listening", r.listening.join(", "));
     table.pair("placement", &r.placement);
     let t = &r.totals;

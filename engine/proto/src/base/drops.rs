@@ -30,6 +30,8 @@ pub enum DropReason {
     Expired,
     /// The sender is of another space.
     WrongSpace,
+    /// The space is closed and no operator vouches for the sender.
+    NotAdmitted,
     /// A line id that leads to no line.
     UnknownLine,
     /// The keys of that line are too old.
@@ -64,7 +66,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Truncated,
         Self::Oversized,
         Self::Malformed,
@@ -77,6 +79,7 @@ impl DropReason {
         Self::Misaddressed,
         Self::Expired,
         Self::WrongSpace,
+        Self::NotAdmitted,
         Self::UnknownLine,
         Self::StaleKeys,
         Self::Busy,
@@ -110,6 +113,7 @@ impl DropReason {
             Self::Misaddressed => "misaddressed",
             Self::Expired => "expired",
             Self::WrongSpace => "wrong-space",
+            Self::NotAdmitted => "not-admitted",
             Self::UnknownLine => "unknown-line",
             Self::StaleKeys => "stale-keys",
             Self::Busy => "busy",

@@ -5,10 +5,11 @@
 //! its owner has, [`keyfile`] is how the owner keeps it. `noise` puts aws-lc-rs under the
 //! Noise handshake, [`open`] is that handshake with its three packets, [`cookie`] what is
 //! checked before it costs anything. [`session`] is what it leaves behind, and [`line_id`]
-//! how a packet finds it.
+//! how a packet finds it. [`voucher`] is an operator's word for somebody, [`space`] whose word counts
+//! where.
 //!
-//! This room never asks for a clock, stores nothing about addresses and decides no policy:
-//! whether a record, a space or an epoch is welcome is the caller's to say.
+//! This room never asks for a clock and stores nothing about addresses. Whether a record or an epoch
+//! is welcome is the caller's to say; who belongs to a space is decided by the rules the caller made.
 
 pub mod cookie;
 pub mod identity;
@@ -18,6 +19,8 @@ mod noise;
 pub mod open;
 pub mod record;
 pub mod session;
+pub mod space;
+pub mod voucher;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -31,3 +34,5 @@ pub use open::{
 };
 pub use record::{KeyRecord, RecordError, Unverified};
 pub use session::{KeysState, Session, SessionKeys, TAG_LEN};
+pub use space::{Admission, Refusal, SpaceRules};
+pub use voucher::{Flags, VoucherError};

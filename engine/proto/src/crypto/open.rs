@@ -3,31 +3,37 @@
 //!
 //! ```text
 //! initiation: 1 | sender's line id 16 | Noise message 1 | mac1 16 | mac2 16
-//!             message 1 seals: boot epoch 8 | open counter 8 | capabilities 4 | key record
+//!             message 1 seals: boot epoch 8 | open counter 8 | capabilities 4
+//!                              | voucher len 1 | voucher | key record
 //! response:   2 | receiver's line id 16 | Noise message 2
 //!             message 2 seals: sender's line id 16 | boot epoch 8 | capabilities 4 | serial 8
+//!                              | voucher len 1 | voucher
 //! cookie:     3 | receiver's line id 16 | salt 16 | sealed cookie 32
 //! ```
 //!
 //! The opener holds a [`PendingOpen`]. The answerer goes step by step, each a type that only the
-//! step before can make, and may stop after each: [`Knock`] (mac1), [`Initiation`] (decrypted),
+//! step before can make, and may stop after each: [`Knock`](super::Knock) (mac1), [`Initiation`] (decrypted),
 //! [`Proven`] (its record is true), [`Answered`]. What a step costs is said there; nothing is
 //! kept here between packets.
 //!
-//! This file judges no epoch, counter, space or limit: what is known of a peer is the
-//! caller's, and so are the repetitions of an open and of its answer.
+//! This file judges no epoch, counter, space, voucher or limit: what is known of a peer is the
+//! caller's, and so are the repetitions of an open and of its answer. Vouchers are carried as the
+//! bytes they are.
 
-use std::sync::Arc;
+mod answering;
+
+pub use answering::{Answered, Initiation, Proven};
 
 use bytes::Bytes;
 use snow::HandshakeState;
 
-use super::cookie::{self, COOKIE_LEN, Knock, MAC_LEN};
+use super::cookie::{self, COOKIE_LEN, MAC_LEN};
 use super::identity::Identity;
 use super::noise;
-use super::record::{KeyRecord, Unverified};
+use super::record::KeyRecord;
 use super::session::{Session, TAG_LEN};
-use crate::base::{BootEpoch, Chance, DropReason, Hashname, Instant, LineId, Wall};
+use super::voucher;
+use crate::base::{BootEpoch, Chance, DropReason, Instant, LineId};
 
 const INITIATION: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -37,22 +43,25 @@ pub(super) const COOKIE: u8 = 3;
 const HEAD: usize = 1 + LineId::LEN;
 /// An ephemeral key, a sealed static key, the tag of the payload.
 const NOISE_1: usize = 32 + 32 + TAG_LEN + TAG_LEN;
-/// What message 1 seals before the record.
-const BEFORE_RECORD: usize = 8 + 8 + 4;
+/// What message 1 seals before the record, without the voucher.
+const BEFORE_RECORD: usize = 8 + 8 + 4 + 1;
 const MACS: usize = 2 * MAC_LEN;
-/// What an initiation has beside the record.
+/// What an initiation has beside voucher and record.
 const AROUND_RECORD: usize = HEAD + NOISE_1 + BEFORE_RECORD + MACS;
-const ANSWER: usize = LineId::LEN + 8 + 4 + 8;
+/// What message 2 seals, without the voucher.
+const ANSWER: usize = LineId::LEN + 8 + 4 + 8 + 1;
 
 /// The smallest initiation is larger than anything sent in answer to it.
 pub const MIN_INITIATION_LEN: usize = AROUND_RECORD + 597;
-/// The largest initiation: a 4,096-bit key in a space with a long name.
-pub const MAX_INITIATION_LEN: usize = AROUND_RECORD + KeyRecord::MAX_LEN;
-/// Bytes of a response.
-pub const RESPONSE_LEN: usize = HEAD + 32 + ANSWER + TAG_LEN;
+/// The largest initiation: a 4,096-bit key in a closed space with a long name.
+pub const MAX_INITIATION_LEN: usize = AROUND_RECORD + voucher::LEN + KeyRecord::MAX_LEN;
+/// Bytes of a response without a voucher.
+pub const MIN_RESPONSE_LEN: usize = HEAD + 32 + ANSWER + TAG_LEN;
+/// Bytes of a response with one.
+pub const MAX_RESPONSE_LEN: usize = MIN_RESPONSE_LEN + voucher::LEN;
 
-const _: () = assert!(MAX_INITIATION_LEN <= 1_380, "fits a datagram with its headers");
-const _: () = assert!(RESPONSE_LEN < MIN_INITIATION_LEN && COOKIE_LEN < MIN_INITIATION_LEN);
+const _: () = assert!(MAX_INITIATION_LEN <= 1_432, "with the JSON fits UDP over IPv6 on Ethernet");
+const _: () = assert!(MAX_RESPONSE_LEN < MIN_INITIATION_LEN && COOKIE_LEN < MIN_INITIATION_LEN);
 
 /// What a node says it can do, one bit each (the switch gives them their meaning).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -61,7 +70,7 @@ pub struct Capabilities(pub u32);
 /// The kind of an open's body and the line id it shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Heard {
-    /// Someone opens; see [`Knock`].
+    /// Someone opens; see [`Knock`](super::Knock).
     Initiation {
         /// The sender's line, for the answer or the cookie.
         from: LineId,
@@ -86,7 +95,7 @@ pub fn heard(body: &[u8]) -> Result<Heard, DropReason> {
     let (&kind, rest) = body.split_first().ok_or(DropReason::Truncated)?;
     let (least, most) = match kind {
         INITIATION => (MIN_INITIATION_LEN, MAX_INITIATION_LEN),
-        RESPONSE => (RESPONSE_LEN, RESPONSE_LEN),
+        RESPONSE => (MIN_RESPONSE_LEN, MAX_RESPONSE_LEN),
         COOKIE => (COOKIE_LEN, COOKIE_LEN),
         _ => return Err(DropReason::UnknownKind),
     };
@@ -144,21 +153,27 @@ pub struct Established {
     pub capabilities: Capabilities,
     /// The serial of the peer's record; higher than the known one means: fetch the new one.
     pub peer_serial: u64,
+    /// What the peer shows for admittance to a closed space, not looked into; empty for none.
+    pub voucher: Bytes,
 }
 
 impl PendingOpen {
-    /// Makes the initiation towards the owner of `peer`. Costs three scalar multiplications.
+    /// Makes the initiation towards the owner of `peer`, showing `voucher` (empty for none). Costs
+    /// three scalar multiplications.
     ///
     /// # Errors
-    /// [`DropReason::BadSignature`] if the peer's line key is no usable point.
+    /// [`DropReason::BadSignature`] if the peer's line key is no usable point; `Oversized` if
+    /// that is no voucher.
     pub fn start(
         identity: &Identity,
         peer: &KeyRecord,
         opener: Opener,
+        voucher: &[u8],
         chance: &mut Chance,
     ) -> Result<Self, DropReason> {
         let record = identity.record().encoded();
-        let mut body = Vec::with_capacity(AROUND_RECORD + record.len());
+        let shown = voucher_len(voucher)?;
+        let mut body = Vec::with_capacity(AROUND_RECORD + voucher.len() + record.len());
         body.push(INITIATION);
         body.extend_from_slice(&opener.line.0);
         let mut noise = noise::initiator(identity, peer.line_key(), &prologue(&body), chance)?;
@@ -166,6 +181,8 @@ impl PendingOpen {
             opener.epoch.0.to_be_bytes().as_slice(),
             &opener.counter.to_be_bytes(),
             &opener.capabilities.0.to_be_bytes(),
+            &shown,
+            voucher,
             record,
         ]
         .concat();
@@ -222,7 +239,7 @@ impl PendingOpen {
             _ => return Err(DropReason::UnknownKind),
         }
         let noise = self.noise.as_mut().ok_or(DropReason::Replayed)?;
-        let mut payload = [0; ANSWER];
+        let mut payload = [0; ANSWER + voucher::LEN];
         let message = body.get(HEAD..).ok_or(DropReason::Truncated)?;
         let len = noise.read_message(message, &mut payload).map_err(noise::refusal)?;
         let mut rest = payload.get(..len).ok_or(DropReason::Malformed)?;
@@ -231,6 +248,13 @@ impl PendingOpen {
             peer_epoch: BootEpoch(u64::from_be_bytes(take(&mut rest)?)),
             capabilities: Capabilities(u32::from_be_bytes(take(&mut rest)?)),
             peer_serial: u64::from_be_bytes(take(&mut rest)?),
+            voucher: {
+                let voucher = take_voucher(&mut rest)?;
+                if !rest.is_empty() {
+                    return Err(DropReason::Malformed);
+                }
+                Bytes::copy_from_slice(voucher)
+            },
             session: {
                 let noise = self.noise.take().ok_or(DropReason::Replayed)?;
                 Session::new(&noise::split(*noise), true, now)?
@@ -246,173 +270,27 @@ impl core::fmt::Debug for PendingOpen {
     }
 }
 
-/// A decrypted initiation: its sender holds the line key of the record inside. Whether that
-/// record is true is not yet known.
-pub struct Initiation {
-    noise: Box<HandshakeState>,
-    serial: u64,
-    hashname: Hashname,
-    payload: Vec<u8>,
-    opener: Opener,
-}
-
-impl Initiation {
-    /// Decrypts what `knock` brought. Costs two scalar multiplications; `chance` gives the
-    /// ephemeral key of the answer.
-    ///
-    /// # Errors
-    /// `BadSignature` if it does not decrypt, or the record inside is of another line key; any
-    /// parse error of the record.
-    pub fn read(knock: &Knock<'_>, chance: &mut Chance) -> Result<Self, DropReason> {
-        let (identity, body) = (knock.identity, knock.body);
-        let head = body.get(..HEAD).ok_or(DropReason::Truncated)?;
-        let message = body.get(HEAD..body.len() - MACS).ok_or(DropReason::Truncated)?;
-        let mut noise = noise::responder(identity, &prologue(head), chance)?;
-        let mut payload = vec![0; message.len()];
-        let len = noise.read_message(message, &mut payload).map_err(noise::refusal)?;
-        payload.truncate(len);
-        let mut rest = payload.as_slice();
-        let opener = Opener {
-            line: knock.from(),
-            epoch: BootEpoch(u64::from_be_bytes(take(&mut rest)?)),
-            counter: u64::from_be_bytes(take(&mut rest)?),
-            capabilities: Capabilities(u32::from_be_bytes(take(&mut rest)?)),
-        };
-        let record = KeyRecord::parse(rest)?;
-        if noise.get_remote_static() != Some(record.line_key().as_slice()) {
-            return Err(DropReason::BadSignature);
-        }
-        let hashname = record.hashname();
-        let serial = identity.record().serial();
-        Ok(Self { noise: Box::new(noise), serial, hashname, payload, opener })
-    }
-
-    /// Who the sender says it is. It may only serve to look something up.
-    #[must_use]
-    pub const fn hashname(&self) -> Hashname {
-        self.hashname
-    }
-
-    /// What the sender says of itself, `line` and all.
-    #[must_use]
-    pub const fn opener(&self) -> Opener {
-        self.opener
-    }
-
-    /// The record as sent.
-    ///
-    /// # Errors
-    /// None: it was parsed before.
-    pub fn record(&self) -> Result<Unverified<'_>, DropReason> {
-        Ok(KeyRecord::parse(self.payload.get(BEFORE_RECORD..).unwrap_or_default())?)
-    }
-
-    /// Verifies the record, unless `known`, a record verified before, is the same bytes. Costs
-    /// one RSA verification, or one comparison.
-    ///
-    /// A record of lower serial than the known one is valid until it expires: whether its
-    /// owner is still welcome with it is for the caller to say.
-    ///
-    /// # Errors
-    /// `Expired` or `BadSignature`.
-    pub fn prove(self, now: Wall, known: Option<&Arc<KeyRecord>>) -> Result<Proven, DropReason> {
-        let sent = self.record()?;
-        let record = match known {
-            Some(known) if known.encoded() == sent.encoded() => {
-                if now.is_past(known.expiry()) {
-                    return Err(DropReason::Expired);
-                }
-                Arc::clone(known)
-            }
-            _ => Arc::new(sent.verify(now)?),
-        };
-        Ok(Proven { noise: self.noise, serial: self.serial, record, opener: self.opener })
-    }
-}
-
-impl core::fmt::Debug for Initiation {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Initiation").field("hashname", &self.hashname).finish_non_exhaustive()
-    }
-}
-
-/// An initiation whose sender is who it says: it holds the line key of a true record. It may
-/// still be a repetition of one that was sent before.
-pub struct Proven {
-    noise: Box<HandshakeState>,
-    serial: u64,
-    record: Arc<KeyRecord>,
-    opener: Opener,
-}
-
-/// What answering an open gave.
-#[derive(Debug)]
-pub struct Answered {
-    /// Ready to open; to be sealed with once a packet came under it ([`Session::confirmed`]),
-    /// for until then the initiation may have been a repetition by someone else.
-    pub session: Session,
-    /// The response to send, and to repeat when the same initiation comes again.
-    pub body: Bytes,
-    /// The peer.
-    pub record: Arc<KeyRecord>,
-    /// What the peer said of itself; its `line` is what our sealed packets carry.
-    pub opener: Opener,
-}
-
-impl Proven {
-    /// Who opens.
-    #[must_use]
-    pub const fn record(&self) -> &Arc<KeyRecord> {
-        &self.record
-    }
-
-    /// What it says of itself.
-    #[must_use]
-    pub const fn opener(&self) -> Opener {
-        self.opener
-    }
-
-    /// Accepts: makes the response and the session. Costs three scalar multiplications.
-    ///
-    /// # Errors
-    /// `BadSignature` if the peer's keys are no usable points.
-    pub fn answer(
-        mut self,
-        our_line: LineId,
-        epoch: BootEpoch,
-        capabilities: Capabilities,
-        now: Instant,
-    ) -> Result<Answered, DropReason> {
-        let payload = [
-            our_line.0.as_slice(),
-            &epoch.0.to_be_bytes(),
-            &capabilities.0.to_be_bytes(),
-            &self.serial.to_be_bytes(),
-        ]
-        .concat();
-        let mut body = Vec::with_capacity(RESPONSE_LEN);
-        body.push(RESPONSE);
-        body.extend_from_slice(&self.opener.line.0);
-        body.resize(RESPONSE_LEN, 0);
-        let room = body.get_mut(HEAD..).unwrap_or_default();
-        self.noise.write_message(&payload, room).map_err(noise::refusal)?;
-        Ok(Answered {
-            session: Session::new(&noise::split(*self.noise), false, now)?,
-            body: body.into(),
-            record: self.record,
-            opener: self.opener,
-        })
-    }
-}
-
-impl core::fmt::Debug for Proven {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Proven").field("record", &self.record.hashname()).finish_non_exhaustive()
-    }
-}
-
 fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], DropReason> {
     let (head, tail) = rest.split_first_chunk().ok_or(DropReason::Malformed)?;
     *rest = tail;
     Ok(*head)
+}
+
+/// The byte before a voucher.
+fn voucher_len(voucher: &[u8]) -> Result<[u8; 1], DropReason> {
+    match u8::try_from(voucher.len()) {
+        Ok(len) if voucher.len() <= voucher::LEN => Ok([len]),
+        _ => Err(DropReason::Oversized),
+    }
+}
+
+/// A length and that many bytes.
+fn take_voucher<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], DropReason> {
+    let [len] = take(rest)?;
+    if usize::from(len) > voucher::LEN {
+        return Err(DropReason::Oversized);
+    }
+    let (voucher, after) = rest.split_at_checked(len.into()).ok_or(DropReason::Malformed)?;
+    *rest = after;
+    Ok(voucher)
 }

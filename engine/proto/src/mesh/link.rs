@@ -4,11 +4,11 @@
 //! it still is, and the goodbye. Knows no sockets and no framing: its owner cuts frames off the
 //! transport with [`LinkHeader`](crate::wire::link::LinkHeader), hands the bodies of hellos,
 //! proofs, heartbeats, echoes and goodbyes in, and writes out what [`LinkSession::poll`] gives.
-//! Never decides whether a proved peer is welcome; that is its owner's to say, by
-//! [`LinkSession::close`].
+//! A proved peer must belong to the space, by the rules in [`LinkTerms`]; whether there is room for
+//! it is its owner's to say, by [`LinkSession::close`].
 //!
 //! ```text
-//!            theirs checks out       theirs verifies
+//!            theirs checks out       theirs verifies, admitted
 //!  Greeting ──────────────────▶ Proving ─────────────▶ Up ◀──┐ heartbeats, echoes
 //!  hello sent                   proof sent             │ └───┘
 //!     │                            │                   │
@@ -33,7 +33,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 
 use crate::base::{BootEpoch, Chance, DropReason, Instant, Limits, LinkId, Wall};
-use crate::crypto::{Identity, KeyRecord, Purpose};
+use crate::crypto::{Identity, KeyRecord, Purpose, SpaceRules};
 use crate::wire::link::{
     Goodbye, HEADER_LEN, Hello, LinkKind, PROOF_LEN, Stamp, Transcript, control_frame,
 };
@@ -46,6 +46,7 @@ pub struct LinkSession {
     side: Side,
     transport: Transport,
     identity: Arc<Identity>,
+    space: Arc<SpaceRules>,
     heartbeat: Duration,
     missed: u32,
     state: State,
@@ -92,6 +93,7 @@ impl LinkSession {
         chance: &mut Chance,
     ) -> Result<Self, DropReason> {
         let heartbeat = terms.heartbeat.clamp(Duration::from_millis(1), HEARTBEAT_CEILING);
+        let voucher = terms.space.our_voucher();
         let hello = Hello {
             heartbeat_ms: u16::try_from(heartbeat.as_millis()).unwrap_or(u16::MAX),
             cost: terms.cost,
@@ -100,7 +102,7 @@ impl LinkSession {
             nonce: chance.bytes(),
             name: terms.name,
             record: identity.record().encoded(),
-            voucher: &terms.voucher,
+            voucher: &voucher,
         };
         let frame = hello.frame()?;
         let our_hello = body_digest(frame.get(HEADER_LEN..).unwrap_or_default());
@@ -110,6 +112,7 @@ impl LinkSession {
             side,
             transport,
             identity,
+            space: Arc::clone(&terms.space),
             heartbeat,
             missed: limits.heartbeats_missed.max(1),
             state: State::Greeting { our_hello, deadline },
@@ -185,14 +188,23 @@ impl LinkSession {
         let done = match kind {
             LinkKind::Goodbye => self.on_goodbye(body),
             LinkKind::Hello => self.on_hello(wall, body),
-            LinkKind::Proof => self.on_proof(now, body),
+            LinkKind::Proof => self.on_proof(now, wall, body),
             LinkKind::Heartbeat | LinkKind::HeartbeatEcho => self.on_pulse(now, kind, body),
             _ => Err((Cause::Violation, DropReason::Unhandled)),
         };
         done.map_err(|(cause, reason)| {
-            self.end_here(cause, reason.label());
+            self.close(cause, reason.label());
             reason
         })
+    }
+
+    /// Judges anew whether the peer belongs to the space: vouchers end. If it does not any more,
+    /// the link is down and says so by [`Self::poll`].
+    pub fn judge(&mut self, wall: Wall) {
+        let State::Up { peer, .. } = &self.state else { return };
+        if let Err(refusal) = self.space.admits(&peer.record, &peer.voucher, wall) {
+            self.end_here(Cause::NotAdmitted, &refusal.to_string());
+        }
     }
 
     /// Ends the link for a reason of the owner's, telling the peer.
@@ -299,7 +311,13 @@ impl LinkSession {
         }
     }
 
-    fn on_proof(&mut self, now: Instant, body: &[u8]) -> Result<(), (Cause, DropReason)> {
+    /// Who proves itself must also belong here: only now is it known whose voucher it is.
+    fn on_proof(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        body: &[u8],
+    ) -> Result<(), (Cause, DropReason)> {
         let by_dialer = !self.is_dialer();
         let State::Proving { peer, their_pulse, transcript, .. } = &self.state else {
             return Err((Cause::Violation, DropReason::Unhandled));
@@ -309,6 +327,11 @@ impl LinkSession {
         let signed = transcript.bytes(by_dialer);
         if !peer.record.verify_signature(Purpose::Link, &signed, signature) {
             return Err((Cause::BadProof, DropReason::BadSignature));
+        }
+        self.space.learned(&peer.record);
+        if let Err(refusal) = self.space.admits(&peer.record, &peer.voucher, wall) {
+            self.end_here(Cause::NotAdmitted, &refusal.to_string());
+            return Err((Cause::NotAdmitted, refusal.into()));
         }
         let pulse = Pulse::new(now, self.heartbeat, *their_pulse, self.missed);
         let peer = peer.clone();

@@ -19,20 +19,23 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
-use crate::crypto::{Identity, LineIds};
+use crate::crypto::open;
+use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
 use crate::stage::links::{LinkEvent, LinkReport, Links};
+use crate::stage::meeting::{MeetEvent, MeetingStage, papers};
 use crate::stage::plan::{Plan, Role};
 use crate::stage::post::{Post, Posts};
 use crate::stage::routing::{MeshEvent, RoutingStage};
 use crate::stage::streams::{PeerReport, StreamKey, StreamStage};
 use crate::stage::writer::Writer;
+use crate::switch::meet::{Host, Terms};
 use crate::switch::streams::{
     Code, Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
 };
-use crate::switch::{Setting, Switch};
+use crate::switch::{SPACER, Setting, Switch};
 use crate::wire::link::{Capabilities, Cost, NodeName};
 
 /// What a node is told when it begins; the same for all its shards.
@@ -42,6 +45,8 @@ pub struct Node {
     pub plan: Plan,
     /// Who we are.
     pub identity: Arc<Identity>,
+    /// Who belongs to its space, and what it shows of itself.
+    pub space: Arc<SpaceRules>,
     /// This start of the node.
     pub epoch: BootEpoch,
     /// Its name, for people.
@@ -50,6 +55,10 @@ pub struct Node {
     pub limits: Arc<Limits>,
     /// The bounds of streams.
     pub stream_limits: StreamLimits,
+    /// What it does for others, and whom it asks.
+    pub terms: Terms,
+    /// Whether the application takes packets that nothing here knows, from outside any line.
+    pub anonymous: bool,
     /// The secret behind line ids; drawn at every start.
     pub line_secret: [u8; 16],
 }
@@ -103,6 +112,8 @@ pub enum Output {
     Link(LinkEvent),
     /// A change of the mesh, for the application.
     Mesh(MeshEvent),
+    /// A question about hashnames for the application, or an answer.
+    Meet(MeetEvent),
 }
 
 /// The stages of one seat.
@@ -111,6 +122,7 @@ pub struct Shard {
     seat: usize,
     plan: Plan,
     identity: Arc<Identity>,
+    space: Arc<SpaceRules>,
     epoch: BootEpoch,
     name: NodeName,
     limits: Arc<Limits>,
@@ -120,6 +132,7 @@ pub struct Shard {
     links: Links,
     streams: Option<StreamStage>,
     routing: Option<RoutingStage>,
+    meeting: Option<MeetingStage>,
     forward: Option<Forward>,
     writer: Option<Writer>,
     posts: Posts,
@@ -139,14 +152,16 @@ impl Shard {
             seat,
             plan,
             identity: node.identity.clone(),
+            space: node.space.clone(),
             epoch: node.epoch,
             name: node.name,
             limits: node.limits.clone(),
             partition: 0,
             lines: None,
-            links: Links::new(plan, &mut chance),
+            links: Links::new(plan, node.space.is_closed(), &mut chance),
             streams: None,
             routing: None,
+            meeting: None,
             forward: None,
             writer: None,
             posts: Posts::default(),
@@ -162,8 +177,11 @@ impl Shard {
                         partition,
                         partitions: plan.partitions(),
                         identity: node.identity.clone(),
+                        space: node.space.clone(),
                         epoch: node.epoch,
                         limits: node.limits.clone(),
+                        capabilities: capabilities(node),
+                        anonymous: node.anonymous,
                         ids: ids.clone(),
                     };
                     shard.partition = partition;
@@ -183,6 +201,13 @@ impl Shard {
                         chance.fork(),
                     );
                     shard.routing = Some(RoutingStage::new(plan, routing));
+                }
+                Role::Meeting => {
+                    let papers =
+                        papers(&node.space.our_voucher(), node.identity.record().encoded());
+                    let host = Host { us, papers, partitions: plan.partitions() };
+                    let (terms, chance) = (node.terms.clone(), chance.fork());
+                    shard.meeting = Some(MeetingStage::new(plan, host, terms, chance));
                 }
                 Role::Forward(_) => {
                     let ids = ids.clone();
@@ -212,7 +237,7 @@ impl Shard {
                     name: self.name,
                     capabilities: Capabilities::default(),
                     heartbeat: self.limits.heartbeat,
-                    voucher: Bytes::new(),
+                    space: self.space.clone(),
                 };
                 let session = LinkSession::new(
                     now,
@@ -265,8 +290,8 @@ impl Shard {
 
     /// Does what time demands.
     pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
-        let Self { lines, links, streams, routing, posts, outputs, .. } = self;
-        links.handle_timeout(now, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        let Self { lines, links, streams, routing, meeting, posts, outputs, .. } = self;
+        links.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Link(e)));
         if let Some(lines) = lines {
             lines.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Line(e)));
         }
@@ -275,6 +300,9 @@ impl Shard {
         }
         if let Some(routing) = routing {
             routing.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Mesh(e)));
+        }
+        if let Some(meeting) = meeting {
+            meeting.handle_timeout(now, posts, &mut |e| outputs.push_back(Output::Meet(e)));
         }
         self.run(now, wall);
     }
@@ -291,6 +319,7 @@ impl Shard {
             self.lines.as_ref().and_then(Lines::deadline),
             self.streams.as_ref().and_then(StreamStage::deadline),
             self.routing.as_ref().and_then(RoutingStage::deadline),
+            self.meeting.as_ref().and_then(MeetingStage::deadline),
         ]
         .into_iter()
         .flatten()
@@ -340,7 +369,7 @@ impl Shard {
     }
 
     fn deliver(&mut self, now: Instant, wall: Wall, role: Role, post: Post) {
-        let Self { lines, streams, routing, forward, writer, posts, outputs, .. } = self;
+        let Self { lines, streams, routing, meeting, forward, writer, posts, outputs, .. } = self;
         match role {
             Role::Partition(_) if matches!(post, Post::CloseLink(_)) => {
                 let events = &mut |e| outputs.push_back(Output::Link(e));
@@ -364,6 +393,12 @@ impl Shard {
                 let events = &mut |e| outputs.push_back(Output::Mesh(e));
                 if let Some(routing) = routing {
                     routing.handle(now, wall, post, posts, events);
+                }
+            }
+            Role::Meeting => {
+                let events = &mut |e| outputs.push_back(Output::Meet(e));
+                if let Some(meeting) = meeting {
+                    meeting.handle(now, post, posts, events);
                 }
             }
             Role::Forward(_) => match (forward, post) {
@@ -466,6 +501,12 @@ impl Shard {
         self.routing.as_ref()
     }
 
+    /// What is known of other hashnames, on the seat that knows.
+    #[must_use]
+    pub const fn meeting(&self) -> Option<&MeetingStage> {
+        self.meeting.as_ref()
+    }
+
     /// The links read on this seat.
     pub fn links(&self) -> impl Iterator<Item = LinkReport> + '_ {
         self.links.report()
@@ -504,6 +545,9 @@ impl Shard {
         if let Some(routing) = &self.routing {
             all.merge(routing.drops());
         }
+        if let Some(meeting) = &self.meeting {
+            all.merge(&meeting.meeting().counters().drops);
+        }
         if let Some(forward) = &self.forward {
             all.merge(&forward.counters().drops);
         }
@@ -513,4 +557,8 @@ impl Shard {
         }
         all
     }
+}
+
+fn capabilities(node: &Node) -> open::Capabilities {
+    open::Capabilities(if node.terms.spacer { SPACER } else { 0 })
 }

@@ -4,10 +4,14 @@
 //! posts: packages to a forwarder, datagrams to a writer, stream packets to the stream worker of
 //! these lines. Decides nothing itself.
 
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::{Chance, Hashname, Instant, Wall};
-use crate::switch::{Answer, Effect, Message, Setting, Switch, Token};
+use crate::switch::{Answer, Effect, Introduction, Message, Setting, State, Switch, Token};
 
 /// What reaches the application from a partition.
 #[derive(Debug)]
@@ -18,6 +22,22 @@ pub enum LineEvent {
     Arrived(Message),
     /// A hashname can be reached through the mesh, or not any more.
     Reachable(Hashname, bool),
+    /// A packet came in a line that nothing here knows.
+    Unhandled {
+        /// From whom.
+        peer: Hashname,
+        /// The packet, whole.
+        packet: Bytes,
+    },
+    /// The same outside any line.
+    Anonymous {
+        /// Where from, unproved.
+        from: SocketAddr,
+        /// The packet, whole.
+        packet: Bytes,
+    },
+    /// A hashname came into another state.
+    State(Hashname, State),
 }
 
 /// A partition on its thread.
@@ -79,6 +99,7 @@ impl Lines {
             Post::Learned(record) => switch.learned(now, record),
             Post::Reachable(peer, yes) => switch.reachable(now, peer, yes),
             Post::Found(peer, at) => switch.found(now, peer, &at, true),
+            Post::Introduce(what) => switch.introduce(now, wall, what),
             Post::CloseLines => switch.close_all(now),
             _ => {}
         }
@@ -109,6 +130,15 @@ impl Lines {
                 Effect::Answered(token, answer) => events(LineEvent::Answered(token, answer)),
                 Effect::Arrived(message) => events(LineEvent::Arrived(message)),
                 Effect::Reachable(peer, yes) => events(LineEvent::Reachable(peer, yes)),
+                Effect::Note(note) => out.push(Role::Meeting, Post::Note(note)),
+                Effect::Say { peer, packet } => {
+                    let partition = self.plan.partition_of(&peer.address());
+                    let say = Introduction::Say { peer, packet };
+                    out.push(Role::Partition(partition), Post::Introduce(say));
+                }
+                Effect::Unhandled { peer, packet } => events(LineEvent::Unhandled { peer, packet }),
+                Effect::Anonymous { from, packet } => events(LineEvent::Anonymous { from, packet }),
+                Effect::State(peer, state) => events(LineEvent::State(peer, state)),
                 Effect::Elsewhere { partition, from, bytes, paid } => {
                     out.push(Role::Partition(partition), Post::Datagram { from, bytes, paid });
                 }

@@ -3,6 +3,7 @@
 //! Control frames go to the link's [`LinkSession`], announcements to routing, and packages, as
 //! many as lie together in one piece, to a forwarder. A link that breaks the framing is closed.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -24,6 +25,9 @@ pub enum LinkEvent {
     Close(LinkId, LinkDownReason),
 }
 
+/// How often neighbours are judged in a closed space: an expelled one stays this long at most.
+const JUDGED_EVERY: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 struct Link {
     session: LinkSession,
@@ -43,7 +47,7 @@ pub struct LinkReport {
     /// What it costs us to send there.
     pub cost: u32,
     /// Round trip, by heartbeats.
-    pub rtt: Option<core::time::Duration>,
+    pub rtt: Option<Duration>,
     /// Frames received.
     pub frames: u64,
     /// Bytes received.
@@ -54,15 +58,18 @@ pub struct LinkReport {
 #[derive(Debug)]
 pub struct Links {
     plan: Plan,
+    /// In a closed space: when to look again whether the neighbours still belong to it.
+    judging: Option<Instant>,
     links: Map<LinkId, Link>,
     drops: Drops,
 }
 
 impl Links {
-    /// No links yet.
+    /// No links yet; if the space is closed, neighbours are judged again and again.
     #[must_use]
-    pub fn new(plan: Plan, chance: &mut Chance) -> Self {
-        Self { plan, links: Keyed::map(chance), drops: Drops::default() }
+    pub fn new(plan: Plan, closed: bool, chance: &mut Chance) -> Self {
+        let judging = closed.then_some(Instant::ZERO);
+        Self { plan, judging, links: Keyed::map(chance), drops: Drops::default() }
     }
 
     /// A transport is established; its session begins.
@@ -142,15 +149,23 @@ impl Links {
     pub fn handle_timeout(
         &mut self,
         now: Instant,
+        wall: Wall,
         out: &mut Posts,
         events: &mut impl FnMut(LinkEvent),
     ) {
-        let due = |l: &Link| l.session.deadline().is_some_and(|d| d <= now);
+        let judging = self.judging.is_some_and(|at| at <= now);
+        if judging {
+            self.judging = Some(now + JUDGED_EVERY);
+        }
+        let due = |l: &Link| judging || l.session.deadline().is_some_and(|d| d <= now);
         let late: Vec<LinkId> =
             self.links.iter().filter(|(_, l)| due(l)).map(|(id, _)| *id).collect();
         for link in late {
             if let Some(held) = self.links.get_mut(&link) {
                 held.session.handle_timeout(now);
+                if judging {
+                    held.session.judge(wall);
+                }
             }
             self.settle(link, out, events);
         }
@@ -159,7 +174,8 @@ impl Links {
     /// The next moment at which something happens by itself.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.links.values().filter_map(|l| l.session.deadline()).min()
+        let judging = self.judging.filter(|_| !self.links.is_empty());
+        self.links.values().filter_map(|l| l.session.deadline()).chain(judging).min()
     }
 
     /// Says goodbye on every link.
@@ -276,6 +292,7 @@ impl Link {
 mod tests {
     use super::*;
     use crate::base::{BootEpoch, Limits};
+    use crate::crypto::SpaceRules;
     use crate::crypto::tests::NOW;
     use crate::mesh::tests::member;
     use crate::mesh::{LinkTerms, Side, Transport};
@@ -291,7 +308,7 @@ mod tests {
             name: NodeName::default(),
             capabilities: Capabilities::default(),
             heartbeat: Limits::default().heartbeat,
-            voucher: Bytes::new(),
+            space: Arc::new(SpaceRules::open(*member(0).space())),
         };
         let session = LinkSession::new(
             Instant::ZERO,
@@ -305,7 +322,7 @@ mod tests {
             &mut chance,
         )
         .unwrap();
-        let mut links = Links::new(Plan::collapsed(1), &mut chance);
+        let mut links = Links::new(Plan::collapsed(1), false, &mut chance);
         links.open(LINK, session, Cost::ONE, &mut Posts::default(), &mut |_| {});
         links.links.get_mut(&LINK).unwrap().peer = Some(member(1).hashname());
         links

@@ -15,6 +15,8 @@ pub enum Role {
     Streams(u16),
     /// The link state and the routes of the whole node.
     Routing,
+    /// Bringing hashnames together, for the whole node.
+    Meeting,
     /// Finding the next hop for what some links bring.
     Forward(u16),
     /// The priority lanes and the writing of some sockets.
@@ -49,7 +51,7 @@ impl Plan {
     }
 
     /// A thread for each of so many partitions, stream workers, forwarders and writers, and one
-    /// for routing.
+    /// for what is off the path of packets.
     #[must_use]
     pub fn spread(partitions: u16, streams: u16, forwards: u16, writers: u16) -> Self {
         Self {
@@ -100,7 +102,7 @@ impl Plan {
     pub const fn seat(&self, role: Role) -> usize {
         let (p, s, f) = (self.partitions as usize, self.streams as usize, self.forwards as usize);
         match (self.placement, role) {
-            (Placement::Collapsed, Role::Routing) => 0,
+            (Placement::Collapsed, Role::Routing | Role::Meeting) => 0,
             (
                 Placement::Collapsed,
                 Role::Partition(i) | Role::Streams(i) | Role::Forward(i) | Role::Writer(i),
@@ -109,7 +111,7 @@ impl Plan {
             (Placement::Spread, Role::Streams(i)) => p + i as usize,
             (Placement::Spread, Role::Forward(i)) => p + s + i as usize,
             (Placement::Spread, Role::Writer(i)) => p + s + f + i as usize,
-            (Placement::Spread, Role::Routing) => self.seats() - 1,
+            (Placement::Spread, Role::Routing | Role::Meeting) => self.seats() - 1,
         }
     }
 
@@ -120,7 +122,7 @@ impl Plan {
             .chain(all(self.streams, Role::Streams))
             .chain(all(self.forwards, Role::Forward))
             .chain(all(self.writers, Role::Writer))
-            .chain([Role::Routing])
+            .chain([Role::Routing, Role::Meeting])
     }
 
     /// The partition that owns a hashname, by its address.

@@ -12,7 +12,7 @@ use super::plan::Role;
 use crate::base::{BootEpoch, Frame, Hashname, Lane, LinkId, Priority};
 use crate::crypto::KeyRecord;
 use crate::mesh::RouteTable;
-use crate::switch::{Ask, LineRef};
+use crate::switch::{Ask, Introduction, LineRef, Note, Token};
 use crate::wire::link::Cost;
 use crate::wire::package::Code;
 
@@ -51,6 +51,23 @@ pub enum Post {
     Reachable(Hashname, bool),
     /// To a partition: addresses at which this hashname may be found.
     Found(Hashname, Vec<SocketAddr>),
+    /// To a partition: what whoever brings hashnames together wants.
+    Introduce(Introduction),
+    /// To whoever brings hashnames together.
+    Note(Note),
+    /// To whoever brings hashnames together: who is nearest to this?
+    Nearest(Token, Hashname),
+    /// To whoever brings hashnames together: what the directory has of that hashname.
+    LookedUp {
+        /// Who asked.
+        asker: Hashname,
+        /// Its number for the question.
+        id: u64,
+        /// Whose key.
+        who: Hashname,
+        /// The key record and what vouches for it, as they travel.
+        papers: Option<Bytes>,
+    },
     /// To the partition whose seat reads a link: routing does not admit it.
     CloseLink(LinkId),
     /// To a partition: end every line, telling the peers.
@@ -178,6 +195,8 @@ impl Post {
                 | Self::Announcement { .. }
                 | Self::Digest { .. }
                 | Self::Stream { .. }
+                | Self::Note(Note::Heard { .. } | Note::Asked { .. })
+                | Self::Introduce(Introduction::Say { .. } | Introduction::Answer { .. })
                 | Self::Seal { .. }
                 | Self::Enqueue { lane: Lane::Data(_), .. }
         )

@@ -361,7 +361,7 @@ impl StreamStage {
         if let Some(&index) = self.by_name.get(&hashname) {
             return index;
         }
-        let max_packet = crate::switch::line::MAX_DATAGRAM / 2;
+        let max_packet = crate::switch::MAX_DATAGRAM / 2;
         let (line, streams) = (None, None);
         let peer = Peer { hashname, line, max_packet, streams, dirty: false, wanting: false };
         let index = self.free.pop().unwrap_or_else(|| {

@@ -7,12 +7,14 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::ask::{Answer, Effect, Message, Token};
+use super::ask::{Answer, Effect, Message, Note, Token};
 use super::contact::Contact;
-use super::line::{Path, Turn};
+use super::line::Turn;
 use super::opens::From;
 use super::partition::Switch;
+use super::paths::Path;
 use crate::base::{Address, DropReason, Instant, Priority, Wall};
+use crate::wire::bridged;
 use crate::wire::inner::{self, Inner, Part};
 use crate::wire::package::{self, Code, Content, Return};
 use crate::wire::packet::{Action, Packet, Place};
@@ -45,6 +47,25 @@ impl Switch {
         now: Instant,
         wall: Wall,
         from: SocketAddr,
+        bytes: BytesMut,
+        paid: bool,
+    ) -> Result<(), DropReason> {
+        if bytes.first_chunk() == Some(&[0, 0]) && bytes.get(2) != Some(&1) {
+            return match bridged::Header::parse(&bytes)? {
+                Some(head) => self.bridged(now, wall, from, head, bytes),
+                None if bytes[..] == bridged::NOTHING => Ok(()),
+                None => Err(DropReason::UnknownKind),
+            };
+        }
+        self.take_packet(now, wall, From::Address(from), bytes, paid)
+    }
+
+    /// A packet that came as a datagram, or as one that a relay carried.
+    pub(super) fn take_packet(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        from: From,
         mut bytes: BytesMut,
         paid: bool,
     ) -> Result<(), DropReason> {
@@ -52,20 +73,44 @@ impl Switch {
             let (partition, ..) =
                 self.setting.ids.resolve(head.line).ok_or(DropReason::UnknownLine)?;
             if partition != self.setting.partition {
-                return self.elsewhere(partition, from, bytes);
+                return self.elsewhere_from(partition, from, bytes);
             }
             let sealed = bytes.split_off(sealed::HEADER);
-            return self.sealed(now, Path::Direct(from), head, &bytes, sealed);
+            return self.sealed(now, from.path(), head, &bytes, sealed);
         }
         let whole = bytes.clone();
         let packet = Packet::decode(&mut bytes)?;
-        match packet.action(Place::Outside) {
-            Action::Open => {
+        match (packet.action(Place::Outside), from) {
+            (Action::Open, _) => {
                 let body = whole.get(whole.len() - packet.body.len()..).unwrap_or_default();
-                self.open(now, wall, (From::Address(from), paid), body, &whole)
+                self.open(now, wall, (from, paid), body, &whole)
             }
-            Action::Sline => self.sealed_json(now, from, &packet),
+            (Action::Sline, _) => self.sealed_json(now, from, &packet),
+            (Action::Key | Action::Op | Action::Seek, From::Address(from)) => {
+                let packet = whole.freeze();
+                self.effects.push_back(Effect::Note(Note::Asked { from, packet }));
+                Ok(())
+            }
+            (Action::Line, _) => Err(DropReason::Unhandled),
+            (_, From::Address(from)) if self.setting.anonymous => {
+                let packet = whole.freeze();
+                self.effects.push_back(Effect::Anonymous { from, packet });
+                Ok(())
+            }
             _ => Err(DropReason::Unhandled),
+        }
+    }
+
+    /// As [`Self::elsewhere`]; what a relay carries to one partition is for that one only.
+    fn elsewhere_from(
+        &mut self,
+        partition: u16,
+        from: From,
+        bytes: BytesMut,
+    ) -> Result<(), DropReason> {
+        match from {
+            From::Address(from) => self.elsewhere(partition, from, bytes),
+            From::Bridge(_) | From::Node(_) => Err(DropReason::Misaddressed),
         }
     }
 
@@ -86,7 +131,7 @@ impl Switch {
     fn sealed_json(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: From,
         packet: &Packet<'_>,
     ) -> Result<(), DropReason> {
         let head = sealed::Header::from_json(packet)?;
@@ -95,9 +140,9 @@ impl Switch {
         if partition != self.setting.partition {
             let mut compact = BytesMut::from(head.emit().as_slice());
             compact.extend_from_slice(&body);
-            return self.elsewhere(partition, from, compact);
+            return self.elsewhere_from(partition, from, compact);
         }
-        self.sealed(now, Path::Direct(from), head, &head.emit(), body)
+        self.sealed(now, from.path(), head, &head.emit(), body)
     }
 
     /// A package for this node came in.
@@ -137,7 +182,13 @@ impl Switch {
     }
 
     /// Tells streams what a change of keys or path means to them.
-    pub(super) fn settle_turn(&mut self, slot: u32, first: bool, turn: Turn, moved: bool) {
+    pub(super) fn settle_turn(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        (first, moved): (bool, bool),
+        turn: Turn,
+    ) {
         let restarted = turn == Turn::Promoted { restarted: true };
         if restarted {
             let tenant = self.contacts.new_tenant();
@@ -149,14 +200,20 @@ impl Switch {
         }
         if first || restarted {
             self.counters.lines_opened += 1;
-            self.announce_line(slot);
-        } else if moved && let Some(line) = self.line_ref(slot) {
-            let limits = &self.setting.limits;
-            let path = self.contacts.get(slot).and_then(Contact::line).map(|l| l.path);
-            if let Some(path) = path {
-                let max_packet = path.max_packet(limits);
-                self.effects.push_back(Effect::LinePath { line, max_packet });
+            if let Some(contact) = self.contacts.get_mut(slot) {
+                contact.sought = false;
+                if let Some(line) = contact.line_mut() {
+                    // Whatever answered first carries; what is better is looked for meanwhile.
+                    line.paths.improve((line.path.rank() > 0).then_some(now));
+                }
             }
+            self.learn_address(now, slot);
+            self.announce_line(slot);
+        } else if moved {
+            self.announce_path(slot);
+        }
+        if first || restarted || moved {
+            self.tell_line(slot);
         }
     }
 
@@ -187,11 +244,13 @@ impl Switch {
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
         let line = contact.line_mut().ok_or(DropReason::UnknownLine)?;
         let (first, half_open) = (!line.is_up(), line.next.is_some());
+        let datagram = ad.len() + bytes.len();
         let (plain, turn) = line.unseal(generation, head.counter, ad, &mut bytes)?;
         let length = plain.len();
         bytes.truncate(length);
         let promoted = turn != Turn::Same;
-        let moved = line.heard_under(now, (generation, head.counter), path, promoted);
+        let heard = line.heard_under(now, (generation, head.counter), path, promoted);
+        let moved = heard.moved;
         if half_open && line.next.is_none() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
             line.renewal = line.renewal.take().filter(|_| first);
@@ -202,11 +261,16 @@ impl Switch {
             if let Path::Direct(address) = path {
                 contact.found_at(address);
             }
-            self.settle_turn(slot, first, turn, moved);
+            self.settle_turn(now, slot, (first, moved), turn);
             self.send_questions(now, slot);
+            self.try_paths(now, slot);
             self.schedule(slot);
         }
-        self.inside(now, slot, head.priority, bytes)
+        if heard.elsewhere {
+            self.heard_elsewhere(now, slot, path, datagram);
+            self.schedule(slot);
+        }
+        self.inside(now, slot, (path, head.priority), bytes)
     }
 
     /// A packet inside a line, in either form: what is done is the same.
@@ -214,7 +278,7 @@ impl Switch {
         &mut self,
         now: Instant,
         slot: u32,
-        priority: Priority,
+        (path, priority): (Path, Priority),
         bytes: BytesMut,
     ) -> Result<(), DropReason> {
         let length = bytes.len();
@@ -229,7 +293,9 @@ impl Switch {
             }
         };
         // The ping that proves new keys to the peer is upkeep; others are somebody's.
-        if !matches!(inner, Inner::Ping(0) | Inner::Pong(_)) {
+        let upkeep =
+            matches!(inner, Inner::Ping(0) | Inner::Pong(_) | Inner::Try(_) | Inner::Tried(..));
+        if !upkeep {
             self.use_line(now, slot);
         }
         match inner {
@@ -241,6 +307,14 @@ impl Switch {
             Inner::Pong(token) => self.ponged(now, slot, Token(token)),
             Inner::Message(part) => return self.sealed_message(now, slot, priority, part, packet),
             Inner::Close(_) => self.fall(slot, Code::NodeDown),
+            Inner::Try(token) => self.answer_try(now, slot, path, token),
+            Inner::Tried(token, us) => self.tried(now, slot, token, us),
+            Inner::Meet => self.heard_word(slot, path, packet),
+            Inner::App => {
+                let peer = self.contacts.get(slot).map(|c| c.hashname);
+                let peer = peer.ok_or(DropReason::UnknownLine)?;
+                self.effects.push_back(Effect::Unhandled { peer, packet });
+            }
             Inner::Json => return Err(DropReason::Unhandled),
         }
         Ok(())
@@ -370,6 +444,7 @@ impl Switch {
 /// form, a message's part. Both are copied, so streams know one form only, and a few bytes that
 /// are kept do not hold on to all the JSON before them.
 fn from_json(mut bytes: BytesMut) -> Result<(Inner, Bytes), DropReason> {
+    let whole = bytes.clone();
     let packet = Packet::decode(&mut bytes)?;
     let inner = Inner::from_json(&packet)?;
     let with = match inner {
@@ -380,6 +455,7 @@ fn from_json(mut bytes: BytesMut) -> Result<(Inner, Bytes), DropReason> {
             compact.freeze()
         }
         Inner::Message(_) => Bytes::copy_from_slice(packet.body),
+        Inner::Meet | Inner::App => whole.freeze(),
         _ => Bytes::new(),
     };
     Ok((inner, with))

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{Address, Hashname, Priority};
+use super::contact::State;
+use super::paths::{Bridge, Path};
+use crate::base::{Address, Hashname, Instant, LineId, Priority};
+use crate::wire::meet::No;
 use crate::wire::package::Code;
 
 /// A line within this process: leads to its place without a search, and to nothing once the
@@ -93,6 +96,8 @@ pub enum Answer {
         /// After this long.
         after: Duration,
     },
+    /// These hashnames are the nearest.
+    Nearest(Vec<Hashname>),
     /// It failed.
     Failed {
         /// Why.
@@ -173,6 +178,31 @@ pub enum Effect {
     Answered(Token, Answer),
     /// A message arrived.
     Arrived(Message),
+    /// Something for whoever brings hashnames together.
+    Note(Note),
+    /// A packet for a peer of any partition, if there is a line to it.
+    Say {
+        /// To whom.
+        peer: Hashname,
+        /// The packet.
+        packet: Bytes,
+    },
+    /// A packet came in a line that nothing here knows: the application's.
+    Unhandled {
+        /// From whom.
+        peer: Hashname,
+        /// The packet, whole.
+        packet: Bytes,
+    },
+    /// A packet came outside any line that nothing here knows.
+    Anonymous {
+        /// Where from, unproved.
+        from: SocketAddr,
+        /// The packet, whole.
+        packet: Bytes,
+    },
+    /// A hashname came into another state.
+    State(Hashname, State),
     /// The mesh leads to this hashname, or does not any more, and everything here knows.
     Reachable(Hashname, bool),
     /// A datagram belongs to another partition, which can tell only now.
@@ -186,4 +216,162 @@ pub enum Effect {
         /// An open that has paid with a cookie already, if one was asked for.
         paid: bool,
     },
+}
+
+/// What a partition tells whoever brings hashnames together.
+#[derive(Debug)]
+pub enum Note {
+    /// The line to a hashname is open, or gone.
+    Line {
+        /// To whom.
+        peer: Hashname,
+        /// The path it takes; none if it is gone.
+        path: Option<Path>,
+        /// Whether the peer meshes.
+        spacer: bool,
+    },
+    /// A packet about other hashnames came in a line.
+    Heard {
+        /// From whom.
+        peer: Hashname,
+        /// By which path.
+        path: Path,
+        /// The packet, whole.
+        packet: Bytes,
+    },
+    /// The same outside any line.
+    Asked {
+        /// Where from, unproved.
+        from: SocketAddr,
+        /// The packet, whole.
+        packet: Bytes,
+    },
+    /// A line is wanted and the key, or any way to send, is missing.
+    Find {
+        /// Whom.
+        peer: Hashname,
+        /// Whether its key is known.
+        known: bool,
+        /// Addresses the configuration has for it.
+        at: Vec<SocketAddr>,
+    },
+    /// What was sought need not be found any more: the line is open, or was given up.
+    Found(Hashname),
+    /// A peer says where packets from here come from.
+    SeenAs {
+        /// Who says it.
+        by: Hashname,
+        /// Where they come from.
+        us: SocketAddr,
+    },
+    /// Lines that were heard since the census before, and when. The answer to
+    /// [`Introduction::Census`].
+    Active(Vec<(Hashname, Instant)>),
+}
+
+/// What whoever brings hashnames together tells a partition.
+#[derive(Debug)]
+pub enum Introduction {
+    /// Send this in the line, if there is one.
+    Say {
+        /// To whom.
+        peer: Hashname,
+        /// The packet.
+        packet: Bytes,
+    },
+    /// It may be at these addresses.
+    Seen {
+        /// Who.
+        peer: Hashname,
+        /// Where.
+        at: Vec<SocketAddr>,
+    },
+    /// A line is worth having until then.
+    Keep {
+        /// To whom.
+        peer: Hashname,
+        /// Until when.
+        until: Instant,
+    },
+    /// Somebody says that this is its key record, and what vouches for it.
+    Papers {
+        /// Whose.
+        peer: Hashname,
+        /// The voucher's length in one byte, the voucher, the record.
+        papers: Bytes,
+    },
+    /// It is looked for until then.
+    Patience {
+        /// Who.
+        peer: Hashname,
+        /// Until when.
+        until: Instant,
+    },
+    /// It cannot be found.
+    Missing(Hashname),
+    /// Show what is known of it to somebody who asked, in the line.
+    ShowPapers {
+        /// Whose.
+        peer: Hashname,
+        /// To whom.
+        to: Hashname,
+        /// The asker's number for the question.
+        id: u64,
+    },
+    /// Send nothing to these addresses, so that packets from there are let in.
+    Punch(Vec<SocketAddr>),
+    /// Send this datagram.
+    Answer {
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Ask a relay for a bridge to a peer.
+    AskBridge {
+        /// The other end.
+        peer: Hashname,
+        /// The relay.
+        relay: Hashname,
+    },
+    /// The relay's answer.
+    Bridged {
+        /// The other end.
+        peer: Hashname,
+        /// The relay.
+        relay: Hashname,
+        /// The way and its end, or why there is none.
+        grant: Result<(Bridge, Instant), No>,
+    },
+    /// Be the relay: carry packets between these two.
+    Carry {
+        /// Both ends.
+        ends: [CarriedEnd; 2],
+        /// Bytes a second each way.
+        rate: u64,
+        /// Until when.
+        until: Instant,
+        /// Seconds until then.
+        seconds: u64,
+    },
+    /// A peer's packets come from another address; bridges follow.
+    Moved {
+        /// Whose.
+        peer: Hashname,
+        /// Where it is now; nowhere if the line is gone.
+        at: Option<SocketAddr>,
+    },
+    /// Which lines are alive?
+    Census,
+}
+
+/// One end of a bridge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CarriedEnd {
+    /// Who.
+    pub who: Hashname,
+    /// Where.
+    pub at: SocketAddr,
+    /// What packets carried to it say.
+    pub line: LineId,
 }

@@ -20,12 +20,18 @@ use std::sync::Arc;
 
 use super::line::Line;
 use super::opening::Opening;
+use super::paths::Path;
 use super::questions::Questions;
+use super::ways::Way;
 use crate::base::{BootEpoch, Hashname, Instant};
-use crate::crypto::KeyRecord;
+use crate::crypto::open::Capabilities;
+use crate::crypto::{Admission, KeyRecord};
 
 /// Most addresses kept for one hashname.
 pub const MAX_ADDRESSES: usize = 4;
+
+/// Most relays asked to carry packets to one hashname.
+const MAX_WAYS: usize = 2;
 
 /// Where the switch stands with a hashname.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,18 +110,30 @@ pub(super) struct Contact {
     /// one line for another.
     pub(super) tenant: u32,
     pub(super) record: Option<Arc<KeyRecord>>,
+    /// How it was let in when it last opened or answered.
+    pub(super) admission: Option<Admission>,
     /// Where it was heard, newest first.
     pub(super) addresses: Vec<SocketAddr>,
+    /// Where others say it is, newest first.
+    pub(super) seen: Vec<SocketAddr>,
+    /// Relays that carry, or were asked to carry, packets to it.
+    pub(super) ways: Vec<Way>,
     /// Where the configuration says it is.
     pub(super) fixed: Vec<SocketAddr>,
     /// Whether the mesh has a route.
     pub(super) reachable: bool,
     /// Named by the configuration: never evicted.
     pub(super) configured: bool,
+    /// What it said it can do, last.
+    pub(super) capabilities: Capabilities,
     /// The newest open of theirs that was believed: nothing older is.
     pub(super) last_open: Option<(BootEpoch, u64)>,
     /// Streams need a line: one is opened, and kept.
     pub(super) wanted: bool,
+    /// A line is worth having until then, whoever uses it.
+    pub(super) kept_until: Option<Instant>,
+    /// Somebody was asked to find it.
+    pub(super) sought: bool,
     /// Streams were told of the line, so they must be told of its end.
     pub(super) told: bool,
     pub(super) questions: Questions,
@@ -130,12 +148,18 @@ impl Contact {
             hashname,
             tenant,
             record: None,
+            admission: None,
             addresses: Vec::new(),
+            seen: Vec::new(),
+            ways: Vec::new(),
             fixed: Vec::new(),
             reachable: false,
             configured: false,
+            capabilities: Capabilities::default(),
             last_open: None,
             wanted: false,
+            kept_until: None,
+            sought: false,
             told: false,
             questions: Questions::default(),
             pathless_until: None,
@@ -189,7 +213,7 @@ impl Contact {
     pub(super) fn rest(&self) -> Standing {
         if self.record.is_some() {
             Standing::Resolved
-        } else if self.addresses.is_empty() && self.fixed.is_empty() {
+        } else if self.all_addresses().is_empty() {
             Standing::Unknown
         } else {
             Standing::Seen
@@ -203,15 +227,67 @@ impl Contact {
         self.addresses.truncate(MAX_ADDRESSES);
     }
 
+    /// Keeps an address that somebody else named, newest first, a few of them.
+    pub(super) fn seen_at(&mut self, address: SocketAddr) {
+        self.seen.retain(|a| *a != address);
+        self.seen.insert(0, address);
+        self.seen.truncate(MAX_ADDRESSES);
+    }
+
     /// Whether there is any way to send to it.
     pub(super) fn has_path(&self) -> bool {
-        self.reachable || !self.addresses.is_empty() || !self.fixed.is_empty()
+        self.reachable || self.all_paths().next().is_some()
+    }
+
+    /// Whether an address is the configuration's, or the peer was heard from there.
+    pub(super) fn is_proved(&self, address: &SocketAddr) -> bool {
+        self.fixed.contains(address) || self.addresses.contains(address)
     }
 
     /// Every address worth trying: those of the configuration are never forgotten.
     pub(super) fn all_addresses(&self) -> Vec<SocketAddr> {
         let heard = self.addresses.iter().filter(|a| !self.fixed.contains(a));
-        self.fixed.iter().chain(heard).copied().collect()
+        let seen = self.seen.iter().filter(|a| !self.is_proved(a));
+        self.fixed.iter().chain(heard).chain(seen).copied().collect()
+    }
+
+    /// Every path worth trying, the best first.
+    pub(super) fn all_paths(&self) -> impl Iterator<Item = Path> + '_ {
+        let direct = self.all_addresses().into_iter().map(Path::Direct);
+        let bridges = self.ways.iter().filter_map(|w| w.granted);
+        let bridges = bridges.map(|(bridge, _)| Path::Bridge(bridge));
+        direct.chain(bridges).chain(self.reachable.then_some(Path::Mesh))
+    }
+
+    /// The generation of the line id that packets over `relay`'s bridge say: `fresh` if there is
+    /// no such bridge yet.
+    pub(super) fn way(&mut self, relay: Hashname, fresh: u32) -> u32 {
+        if let Some(way) = self.ways.iter().find(|w| w.relay == relay) {
+            return way.generation;
+        }
+        if self.ways.len() >= MAX_WAYS {
+            self.ways.remove(0);
+        }
+        self.ways.push(Way { relay, generation: fresh, granted: None, refused: None });
+        fresh
+    }
+
+    /// Whether anybody has a use for a line to it.
+    pub(super) fn is_wanted(&self, now: Instant) -> bool {
+        self.wanted || !self.questions.is_empty() || self.kept_until.is_some_and(|k| k > now)
+    }
+
+    /// What is under way is tried again sooner: there is another path.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        match &mut self.standing {
+            Standing::Connecting(opening) => opening.hurry(now),
+            Standing::Connected(line) => {
+                if let Some(renewal) = &mut line.renewal {
+                    renewal.hurry(now);
+                }
+            }
+            _ => {}
+        }
     }
 }
 

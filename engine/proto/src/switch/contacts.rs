@@ -95,6 +95,7 @@ impl Contacts {
                 !c.configured
                     && !c.reachable
                     && !c.wanted
+                    && c.kept_until.is_none()
                     && c.questions.is_empty()
                     && !matches!(c.state(), State::Connected | State::Connecting)
             };

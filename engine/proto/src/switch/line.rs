@@ -14,49 +14,28 @@
 //! hashname is the one to use, and both ends see it that way.
 
 use core::time::Duration;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use super::opening::Opening;
+use super::paths::{Path, Paths};
 use crate::base::{Address, BootEpoch, DropReason, Frame, Instant, Limits, LineId, Priority};
 use crate::crypto::{KeysState, Session};
 use crate::wire::inner::Inner;
-use crate::wire::{package, sealed};
+use crate::wire::{bridged, package, sealed};
 
 /// Two sessions made within this time were made at once.
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// An answered open that carries no packet within this time is forgotten. Longer than an opener
 /// repeats itself, so that a repetition always finds its answer.
 pub(super) const UNCONFIRMED: Duration = Duration::from_secs(25);
-/// Sent this long ago and nothing heard since: something is wrong with the path.
+/// Sent this long ago and nothing heard since: the path is tried, and others with it.
+const DOUBT: Duration = Duration::from_millis(600);
+/// Sent this long ago and nothing heard since: something is wrong with the line.
 const SUSPECT: Duration = Duration::from_secs(3);
 /// What expects an answer and got none by itself is answered with an empty packet after this long,
 /// well before the other end grows suspicious.
 const OWED: Duration = Duration::from_secs(1);
-
-/// Where a line's packets go.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Path {
-    /// As datagrams to an address.
-    Direct(SocketAddr),
-    /// As packages, wherever the mesh leads.
-    Mesh,
-}
-
-/// Largest datagram sent: fits every path that carries IPv6, tunnels included.
-pub const MAX_DATAGRAM: usize = 1_232;
-
-impl Path {
-    /// Most bytes of a packet inside a line that takes this path.
-    #[must_use]
-    pub const fn max_packet(self, limits: &Limits) -> usize {
-        match self {
-            Self::Direct(_) => MAX_DATAGRAM - sealed::HEADER - sealed::TAG,
-            Self::Mesh => limits.frame - package::SEALED_HEADER - sealed::TAG,
-        }
-    }
-}
 
 /// One session with the names both ends gave it.
 #[derive(Debug)]
@@ -91,6 +70,10 @@ pub(super) struct Line {
     pub(super) next: Option<Next>,
     pub(super) renewal: Option<Box<Opening>>,
     pub(super) path: Path,
+    /// The others.
+    pub(super) paths: Paths,
+    /// The present silence has been acted upon.
+    doubted: bool,
     /// Which run of the peer the line is with. Outlives the keys: all of them may have died before
     /// the peer, started again, answers.
     epoch: Option<BootEpoch>,
@@ -106,6 +89,15 @@ pub(super) struct Line {
     retired: bool,
 }
 
+/// What an authentic packet says of the line's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// The line takes the packet's path now.
+    pub(super) moved: bool,
+    /// It does not, and the packet is the newest: the peer may be somewhere else.
+    pub(super) elsewhere: bool,
+}
+
 /// A decrypted packet and whether it changed which keys are current.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -117,13 +109,15 @@ pub(super) enum Turn {
 }
 
 impl Line {
-    pub(super) const fn new(now: Instant, path: Path) -> Self {
+    pub(super) fn new(now: Instant, path: Path) -> Self {
         Self {
             previous: None,
             current: None,
             next: None,
             renewal: None,
             path,
+            paths: Paths::default(),
+            doubted: false,
             epoch: None,
             heard: now,
             unanswered: None,
@@ -186,23 +180,37 @@ impl Line {
     pub(super) fn heard(&mut self, now: Instant, path: Path) -> bool {
         self.heard = now;
         self.unanswered = None;
-        core::mem::replace(&mut self.path, path) != path
+        self.doubted = false;
+        let moved = core::mem::replace(&mut self.path, path) != path;
+        if moved {
+            self.paths.improve((path.rank() > 0).then_some(now));
+        }
+        moved
+    }
+
+    /// Whether nothing has been heard for long enough to try the path and others. Once for each
+    /// silence.
+    pub(super) fn take_doubt(&mut self, now: Instant) -> bool {
+        let silent = self.unanswered.is_some_and(|since| now.since(since) >= DOUBT);
+        let doubt = silent && self.is_up() && !self.doubted;
+        self.doubted |= doubt;
+        doubt
     }
 
     /// A packet was authentic. It moves the line to the path it took only if it is the newest so
-    /// far, so that neither a late nor a repeated packet can; and a direct path is given up for
-    /// the mesh only once it has gone quiet, or two ends that differ would swap for ever.
+    /// far, so that neither a late nor a repeated packet can, and only if that path cannot lead
+    /// anywhere but to the peer: an address has to answer first ([`Self::paths`]), a path over the
+    /// mesh or a relay is taken when a better one has gone quiet.
     ///
-    /// The first packet under new keys comes the way the handshake found best, and moves the line
-    /// there whatever it took before: until then an open's claim of where it came from may have
-    /// been all there was.
+    /// The first packet under new keys comes the way the handshake found, which has been there and
+    /// back, and moves the line there whatever it took before.
     pub(super) fn heard_under(
         &mut self,
         now: Instant,
         (generation, counter): (u32, u64),
         path: Path,
         first: bool,
-    ) -> bool {
+    ) -> Heard {
         let current = self.current.as_mut().filter(|k| k.generation == generation);
         let newest = current.is_some_and(|keys| {
             let newer = keys.highest.is_none_or(|h| counter > h);
@@ -210,20 +218,23 @@ impl Line {
             newer
         });
         let quiet = self.unanswered.is_some_and(|since| now.since(since) >= SUSPECT);
-        let worse = matches!((self.path, path), (Path::Direct(_), Path::Mesh)) && !quiet;
-        let keep = if newest && (first || !worse) { path } else { self.path };
-        self.heard(now, keep)
+        let safe = !matches!(path, Path::Direct(_));
+        let moves = newest && (first || (safe && quiet && path.rank() > self.path.rank()));
+        let elsewhere = newest && !moves && path != self.path;
+        let keep = if moves { path } else { self.path };
+        Heard { moved: self.heard(now, keep), elsewhere }
     }
 
-    /// Seals `frame` for the path and puts the headers around it.
+    /// Seals `frame` for a path, this line's or one on trial, and puts the headers around it.
     pub(super) fn seal(
         &mut self,
         now: Instant,
+        path: Path,
         ends: (Address, Address),
         limits: &Limits,
         priority: Priority,
         frame: &mut Frame,
-    ) -> Result<Path, DropReason> {
+    ) -> Result<(), DropReason> {
         let keys = self.current.as_mut().filter(|_| !self.retired).ok_or(DropReason::LineDown)?;
         if keys.session.keys_state(now, limits) == KeysState::Dead {
             return Err(DropReason::StaleKeys);
@@ -233,10 +244,12 @@ impl Line {
         }
         self.owed = None;
         let counter = keys.session.next_counter();
-        match self.path {
-            Path::Direct(_) => {
-                let head = sealed::Header { priority, line: keys.peer_line, counter }.emit();
-                seal_around(&mut keys.session, &head, &[&head], frame)?;
+        let head = sealed::Header { priority, line: keys.peer_line, counter }.emit();
+        match path {
+            Path::Direct(_) => seal_around(&mut keys.session, &head, &[&head], frame)?,
+            Path::Bridge(bridge) => {
+                let carried = bridged::Header { priority, line: bridge.line }.emit();
+                seal_around(&mut keys.session, &head, &[&head, &carried], frame)?;
             }
             Path::Mesh => {
                 let (source, destination) = ends;
@@ -257,7 +270,7 @@ impl Line {
                 seal_around(&mut keys.session, &ad, &[&keys.peer_line.0, &head], frame)?;
             }
         }
-        Ok(self.path)
+        Ok(())
     }
 
     /// The line carried something that was not its own upkeep. Keys that were retired are not:
@@ -325,6 +338,10 @@ impl Line {
         }
         if let Some(next) = &self.next {
             at = at.min(next.keys.made + UNCONFIRMED);
+        }
+        if self.is_up() {
+            let doubt = self.unanswered.filter(|_| !self.doubted).map(|since| since + DOUBT);
+            at = doubt.into_iter().chain(self.paths.deadline()).fold(at, Instant::min);
         }
         if let Some(previous) = &self.previous {
             at = at.min(previous.made + limits.keys_dead_after);
@@ -406,9 +423,24 @@ mod tests {
         let claimed = Path::Direct(([203, 0, 113, 9], 666).into());
         let mut line = Line::new(Instant::ZERO, claimed);
         line.opened(keys(1));
-        assert!(!line.heard_under(Instant::ZERO, (0, 1), Path::Mesh, false));
-        assert!(line.heard_under(Instant::ZERO, (0, 2), Path::Mesh, true));
+        assert!(!line.heard_under(Instant::ZERO, (0, 1), Path::Mesh, false).moved);
+        assert!(line.heard_under(Instant::ZERO, (0, 2), Path::Mesh, true).moved);
         assert_eq!(line.path, Path::Mesh);
+    }
+
+    #[test]
+    fn s22_an_authentic_packet_from_elsewhere_moves_nothing_by_itself() {
+        let [here, there] = [1, 2].map(|n| Path::Direct(([203, 0, 113, n], 666).into()));
+        let mut line = Line::new(Instant::ZERO, here);
+        line.opened(keys(1));
+        let heard = |moved, elsewhere| Heard { moved, elsewhere };
+        assert_eq!(line.heard_under(Instant::ZERO, (0, 5), there, false), heard(false, true));
+        assert_eq!(line.heard_under(Instant::ZERO, (0, 4), there, false), heard(false, false));
+        line.unanswered = Some(Instant::ZERO);
+        let later = Instant::ZERO + SUSPECT;
+        assert_eq!(line.heard_under(later, (0, 6), there, false), heard(false, true));
+        line.unanswered = Some(Instant::ZERO);
+        assert_eq!(line.heard_under(later, (0, 7), Path::Mesh, false), heard(true, false));
     }
 
     #[test]

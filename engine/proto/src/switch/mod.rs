@@ -1,8 +1,8 @@
 //! The switch: hashnames, and the lines to them.
 //!
 //! [`Switch`] owns one partition of all hashnames: who they are ([`contact`]), how a line to them
-//! is opened ([`opening`]), the line's sessions and paths ([`mod@line`]), and what is asked and
-//! answered over it ([`ask`], [`messages`]). It is moved by what the node wants (`partition`), by
+//! is opened ([`opening`]), the line's sessions ([`mod@line`]) and paths ([`paths`]), and what is asked
+//! and answered over it ([`ask`], [`messages`]). It is moved by what the node wants (`partition`), by
 //! what others send ([`arrivals`], and `opens` for open packets), and by time (`upkeep`). What flows
 //! inside a line in order is `streams`, which knows nothing of the rest.
 //!
@@ -13,16 +13,25 @@ pub mod arrivals;
 pub mod ask;
 pub mod contact;
 pub mod contacts;
+mod introductions;
 pub mod line;
+pub mod meet;
 pub mod messages;
+mod moving;
 pub mod opening;
 mod opens;
 mod partition;
+pub mod paths;
 mod questions;
 mod sending;
 pub mod streams;
 mod upkeep;
+mod ways;
 
-pub use ask::{Answer, Ask, Effect, LineRef, Message, Question, Token};
+pub use ask::{
+    Answer, Ask, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question, Token,
+};
 pub use contact::State;
+pub use moving::SPACER;
 pub use partition::{ContactReport, Counters, Setting, Switch};
+pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried};

@@ -1,21 +1,20 @@
 //! Opening a line: one handshake of ours under way (PROTOCOL §4.2).
 //!
-//! The same bytes are repeated until an answer comes or patience ends, to the known addresses
-//! first and over the mesh as well from the third time on, so that a direct path wins when there
-//! is one and nobody waits long when there is none. A cookie is put in when one is asked for.
+//! The same bytes are repeated until an answer comes or patience ends, on every path that is known:
+//! the first answer is a line, and better paths are found while it runs. A cookie is put in when
+//! one is asked for.
 
-use core::time::Duration;
-use std::net::SocketAddr;
-
+use super::paths::Path;
 use crate::base::{Chance, Instant, Limits};
 use crate::crypto::PendingOpen;
+use core::time::Duration;
 
 /// First wait before the open is repeated; doubles up to [`LAST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Longest wait between two repetitions.
 const LAST_WAIT: Duration = Duration::from_secs(4);
-/// From this attempt on the mesh is used beside known addresses.
-const MESH_FROM: u32 = 2;
+/// From this attempt on a renewal uses more than the best kind of path there is.
+const ALL_FROM: u32 = 2;
 
 /// A handshake of ours, waiting for its answer.
 #[derive(Debug)]
@@ -26,13 +25,6 @@ pub(super) struct Opening {
     started: Instant,
     attempts: u32,
     next: Instant,
-}
-
-/// Where to send the open this time.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Targets {
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) mesh: bool,
 }
 
 impl Opening {
@@ -54,23 +46,28 @@ impl Opening {
         now.since(self.started) >= limits.open_timeout
     }
 
-    /// The next attempt, if it is time.
+    /// The next attempt, if it is time: which of `paths` to send it on, the best first. A first
+    /// open takes all of them, and the line moves to a better one later; a renewal takes others
+    /// only when the best kind does not answer, so that it does not make a line worse.
     pub(super) fn attempt(
         &mut self,
         now: Instant,
-        addresses: &[SocketAddr],
-        reachable: bool,
+        mut paths: Vec<Path>,
+        renews: bool,
         chance: &mut Chance,
-    ) -> Option<Targets> {
+    ) -> Option<Vec<Path>> {
         if now < self.next {
             return None;
         }
-        let mesh = reachable && (addresses.is_empty() || self.attempts >= MESH_FROM);
+        if renews && self.attempts < ALL_FROM {
+            let best = paths.iter().map(|p| p.rank()).min();
+            paths.retain(|p| Some(p.rank()) == best);
+        }
         let wait = FIRST_WAIT.saturating_mul(1 << self.attempts.min(8)).min(LAST_WAIT);
         let quarter = u64::try_from(wait.as_micros() / 4).unwrap_or(0);
         let jitter = Duration::from_micros(chance.below(quarter + 1));
         self.attempts += 1;
         self.next = now + wait + jitter;
-        Some(Targets { addresses: addresses.to_vec(), mesh })
+        Some(paths)
     }
 }

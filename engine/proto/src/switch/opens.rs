@@ -9,12 +9,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::ask::Effect;
 use super::contact::{Contact, Standing};
-use super::line::{Keys, Next, Path};
+use super::line::{Keys, Next};
 use super::partition::Switch;
+use super::paths::{Bridge, Path};
 use crate::base::{Address, BootEpoch, DropReason, Instant, LineId, Priority, Wall};
-use crate::crypto::Knock;
-use crate::crypto::open::{self, Capabilities, Heard, Initiation, Proven};
+use crate::crypto::open::{self, Heard, Initiation, Proven};
+use crate::crypto::{Admission, Knock};
 use crate::wire::inner::{self, Inner};
+use crate::wire::package::Code;
 use crate::wire::packet;
 
 /// What an open packet says before its BODY.
@@ -32,13 +34,15 @@ pub(super) fn open_packet(body: &[u8]) -> Option<Bytes> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum From {
     Address(SocketAddr),
+    Bridge(Bridge),
     Node(Address),
 }
 
 impl From {
-    const fn path(self) -> Path {
+    pub(super) const fn path(self) -> Path {
         match self {
             Self::Address(a) => Path::Direct(a),
+            Self::Bridge(b) => Path::Bridge(b),
             Self::Node(_) => Path::Mesh,
         }
     }
@@ -47,6 +51,7 @@ impl From {
     fn bytes(self) -> Vec<u8> {
         match self {
             Self::Address(a) => a.to_string().into_bytes(),
+            Self::Bridge(b) => [b.relay.to_string().as_bytes(), &b.line.0].concat(),
             Self::Node(n) => n.as_bytes().to_vec(),
         }
     }
@@ -63,7 +68,7 @@ impl Switch {
     ) -> Result<(), DropReason> {
         match open::heard(body)? {
             Heard::Initiation { .. } => self.initiation(now, wall, (from, paid), body, whole),
-            Heard::Response { to } => self.response(now, from, to, body, whole),
+            Heard::Response { to } => self.response(now, wall, from, to, body, whole),
             Heard::Cookie { to } => self.cookie(now, from, to, body, whole),
         }
     }
@@ -89,6 +94,7 @@ impl Switch {
             }
             let each = match from {
                 From::Address(a) => self.opens_each.allow(now, &a.ip()),
+                From::Bridge(b) => self.opens_each.allow(now, &b.line),
                 From::Node(n) => self.opens_each.allow(now, &n),
             };
             if !each {
@@ -101,7 +107,7 @@ impl Switch {
             // Only now is it known whose it is. Packages are steered by their source before.
             return match from {
                 From::Address(a) => self.elsewhere(owner, a, whole.clone()),
-                From::Node(_) => Err(DropReason::Misaddressed),
+                From::Node(_) | From::Bridge(_) => Err(DropReason::Misaddressed),
             };
         }
         if initiation.hashname() == identity.hashname() {
@@ -115,14 +121,20 @@ impl Switch {
         let known = self.contacts.find(&initiation.hashname().address());
         let known = known.and_then(|slot| self.contacts.get(slot)).and_then(|c| c.record.clone());
         let proven = initiation.prove(wall, known.as_ref())?;
-        if proven.record().space() != identity.space() {
-            return Err(DropReason::WrongSpace);
-        }
-        self.admit(now, from, proven)
+        // Who is not admitted learns nothing: not even that its open arrived.
+        self.setting.space.learned(proven.record());
+        let admission = self.setting.space.admits(proven.record(), proven.voucher(), wall)?;
+        self.admit(now, from, proven, admission)
     }
 
     /// A proved peer opens: repeated, replayed, or new.
-    fn admit(&mut self, now: Instant, from: From, proven: Proven) -> Result<(), DropReason> {
+    fn admit(
+        &mut self,
+        now: Instant,
+        from: From,
+        proven: Proven,
+        admission: Admission,
+    ) -> Result<(), DropReason> {
         let slot = self.contacts.enter(proven.record().hashname()).ok_or(DropReason::TableFull)?;
         let opener = proven.opener();
         let this = (opener.epoch, opener.counter);
@@ -143,7 +155,9 @@ impl Switch {
         }
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
-        let answered = proven.answer(ours, self.setting.epoch, Capabilities::default(), now)?;
+        let (epoch, voucher) = (self.setting.epoch, self.setting.space.our_voucher());
+        let can = self.setting.capabilities;
+        let answered = proven.answer(ours, epoch, can, &voucher, now)?;
         let by_lower = answered.record.hashname() < self.setting.identity.hashname();
         let keys = Keys {
             session: answered.session,
@@ -157,6 +171,8 @@ impl Switch {
         let next = Next { keys, open: this, answer: answered.body.clone() };
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
         contact.last_open = Some(this);
+        contact.capabilities = opener.capabilities;
+        contact.admission = Some(admission);
         let newer = |held: &u64| *held < answered.record.serial();
         if contact.record.as_ref().map(|r| r.serial()).as_ref().is_none_or(newer) {
             contact.record = Some(answered.record);
@@ -171,9 +187,9 @@ impl Switch {
     /// Keeps the keys of an answered open until a packet comes under them. What stands already,
     /// an opening of ours too, goes on beside them.
     fn wait_for_first_packet(&mut self, now: Instant, slot: u32, path: Path, next: Next) {
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(contact) = self.contacts.get(slot) else { return };
         let opening = match contact.standing() {
-            Standing::Connecting(_) => contact.become_(Standing::Resolved),
+            Standing::Connecting(_) => self.becomes(slot, Standing::Resolved),
             _ => None,
         };
         let Some(line) = self.line_for(now, slot, path) else { return };
@@ -192,6 +208,7 @@ impl Switch {
                 let priority = Priority::HIGHEST;
                 self.effects.push_back(Effect::Datagram { to, priority, bytes });
             }
+            From::Bridge(bridge) => self.send_bridged(bridge, &bytes),
             From::Node(node) => self.send_switch(node, &bytes),
         }
     }
@@ -210,7 +227,7 @@ impl Switch {
         }
         match from {
             From::Address(a) => self.elsewhere(partition, a, whole.clone()).map(|()| None),
-            From::Node(_) => Err(DropReason::Misaddressed),
+            From::Node(_) | From::Bridge(_) => Err(DropReason::Misaddressed),
         }
     }
 
@@ -242,6 +259,7 @@ impl Switch {
     fn response(
         &mut self,
         now: Instant,
+        wall: Wall,
         from: From,
         to: LineId,
         body: &[u8],
@@ -259,6 +277,15 @@ impl Switch {
         let opening =
             opening.filter(|o| o.generation == generation).ok_or(DropReason::UnknownLine)?;
         let done = opening.pending.finish(body, now)?;
+        let record = contact.record.as_ref().ok_or(DropReason::UnknownLine)?;
+        match self.setting.space.admits(record, &done.voucher, wall) {
+            Ok(admission) => contact.admission = Some(admission),
+            Err(refusal) => {
+                // It is who we meant and does not belong here: asking again would not help.
+                self.fall(slot, Code::Refused);
+                return Err(refusal.into());
+            }
+        }
         let keys = Keys {
             session: done.session,
             generation,
@@ -269,25 +296,28 @@ impl Switch {
             highest: None,
         };
         let path = from.path();
+        contact.capabilities = done.capabilities;
         let line = self.line_for(now, slot, path).ok_or(DropReason::UnknownLine)?;
         line.renewal = None;
         let first = !line.is_up();
         let turn = line.opened(keys);
         let moved = line.heard(now, path);
-        self.settle_turn(slot, first, turn, moved);
+        self.settle_turn(now, slot, (first, moved), turn);
         // The peer uses its keys once a packet came under them, so one goes at once.
         self.send_questions(now, slot);
         let quiet =
             self.contacts.get(slot).and_then(Contact::line).is_some_and(|l| l.unanswered.is_none());
         if quiet {
             let write = |b: &mut BytesMut| {
-                Inner::echo(true, 0, inner::ECHO, b);
+                // As long as a try, so that who moved is followed.
+                Inner::echo(true, 0, inner::TRY_LEN, b);
                 Some(())
             };
-            if let Some((frame, ())) = self.pool.frame(inner::ECHO, write) {
+            if let Some((frame, ())) = self.pool.frame(inner::TRY_LEN, write) {
                 self.seal_to(now, slot, Priority::HIGHEST, frame);
             }
         }
+        self.try_paths(now, slot);
         self.schedule(slot);
         Ok(())
     }

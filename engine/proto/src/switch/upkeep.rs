@@ -3,14 +3,15 @@
 
 use core::time::Duration;
 
-use super::ask::{Answer, Effect, Token};
+use super::ask::{Answer, Effect, Note, Token};
 use super::contact::{Standing, State};
-use super::opening::{Opening, Targets};
+use super::opening::Opening;
 use super::opens::open_packet;
 use super::partition::Switch;
+use super::paths::Path;
 use crate::base::{Address, DropReason, Instant, Priority, Wall};
 use crate::crypto::PendingOpen;
-use crate::crypto::open::{Capabilities, Opener};
+use crate::crypto::open::Opener;
 use crate::wire::inner;
 use crate::wire::package::Code;
 
@@ -35,6 +36,9 @@ impl Switch {
             self.probes.remove(&token);
             self.fail(token, Code::TimedOut);
         }
+        if self.carrying.deadline().is_some_and(|d| d <= now) {
+            self.end_carrying(now);
+        }
     }
 
     fn contact_timeout(&mut self, now: Instant, _wall: Wall, slot: u32) {
@@ -48,7 +52,8 @@ impl Switch {
         for token in contact.questions.expired(now) {
             self.effects.push_back(Effect::Answered(token, Answer::Failed { code, by: None }));
         }
-        let wanted = contact.wanted;
+        contact.kept_until.take_if(|k| *k <= now);
+        let wanted = contact.wanted || contact.kept_until.is_some();
         let pathless = contact.pathless_until.is_some_and(|end| end <= now);
         match contact.standing_mut() {
             Standing::Resolving(end) if *end <= now => self.fall(slot, Code::NoRoute),
@@ -79,11 +84,16 @@ impl Switch {
                     return self.retired(slot);
                 }
                 let owed = line.take_owed(now);
+                let doubt = line.take_doubt(now);
                 let renew = line.renewal.is_none() && line.wants_renewal(now, &limits, wanted);
                 if renew && !self.begin_open(now, slot) {
                     return self.fall(slot, Code::NoKey);
                 }
                 self.repeat_open(now, slot);
+                if doubt {
+                    self.doubt(now, slot);
+                }
+                self.try_paths(now, slot);
                 if owed {
                     self.pong(now, slot, Priority::HIGHEST, 0, inner::ECHO);
                 }
@@ -99,15 +109,17 @@ impl Switch {
         if core::mem::take(&mut contact.told) {
             self.effects.push_back(Effect::LineRests { peer: contact.hashname });
         }
+        self.tell_line(slot);
     }
 
     /// Takes the next step towards a line, if somebody wants one.
     pub(super) fn pursue(&mut self, now: Instant, slot: u32) {
         if let Some(contact) = self.contacts.get_mut(slot) {
-            let wanted = contact.wanted || !contact.questions.is_empty();
+            let wanted = contact.is_wanted(now);
             match contact.state() {
                 State::Unknown | State::Seen if wanted => {
-                    contact.become_(Standing::Resolving(now + RESOLVING));
+                    self.becomes(slot, Standing::Resolving(now + RESOLVING));
+                    self.seek(slot);
                 }
                 State::Resolved if wanted && contact.has_path() => {
                     contact.pathless_until = None;
@@ -128,11 +140,23 @@ impl Switch {
                 State::Resolved if wanted => {
                     // The key is known and no way is: wait as long for a route as for a key.
                     contact.pathless_until.get_or_insert(now + RESOLVING);
+                    self.seek(slot);
                 }
                 _ => {}
             }
         }
         self.schedule(slot);
+    }
+
+    /// Somebody wants a line to a contact, and its key, or every way to it, is missing. Asked for
+    /// once until a line is up or hope is gone.
+    fn seek(&mut self, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if !core::mem::replace(&mut contact.sought, true) {
+            let (peer, known) = (contact.hashname, contact.record.is_some());
+            let at = contact.fixed.clone();
+            self.effects.push_back(Effect::Note(Note::Find { peer, known, at }));
+        }
     }
 
     /// Starts a handshake with a contact whose record is known. False if its key is of no use.
@@ -146,9 +170,10 @@ impl Switch {
             line: ours,
             epoch: self.setting.epoch,
             counter: self.opens_made,
-            capabilities: Capabilities::default(),
+            capabilities: self.setting.capabilities,
         };
-        let pending = PendingOpen::start(&self.setting.identity, &record, opener, &mut self.chance);
+        let (us, voucher) = (&self.setting.identity, self.setting.space.our_voucher());
+        let pending = PendingOpen::start(us, &record, opener, &voucher, &mut self.chance);
         let Ok(pending) = pending else {
             self.counters.drops.count(DropReason::BadSignature);
             return false;
@@ -160,7 +185,7 @@ impl Switch {
                 line.renewal = Some(opening);
             }
             _ => {
-                contact.become_(Standing::Connecting(opening));
+                self.becomes(slot, Standing::Connecting(opening));
             }
         }
         true
@@ -169,34 +194,38 @@ impl Switch {
     /// Sends the open under way, if it is time to.
     pub(super) fn repeat_open(&mut self, now: Instant, slot: u32) {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let (addresses, reachable) = (contact.all_addresses(), contact.reachable);
+        let paths: Vec<Path> = contact.all_paths().collect();
         let peer = contact.hashname.address();
-        let opening = match contact.standing_mut() {
-            Standing::Connecting(opening) => opening,
+        let (opening, renews) = match contact.standing_mut() {
+            Standing::Connecting(opening) => (opening, false),
             Standing::Connected(line) => match &mut line.renewal {
-                Some(renewal) => renewal,
+                Some(renewal) => (renewal, line.current.is_some()),
                 None => return,
             },
             _ => return,
         };
-        let Some(targets) = opening.attempt(now, &addresses, reachable, &mut self.chance) else {
-            return;
-        };
+        let Some(paths) = opening.attempt(now, paths, renews, &mut self.chance) else { return };
         let body = opening.pending.body().clone();
-        self.send_open(targets, peer, &body);
+        for path in paths {
+            self.send_open(now, slot, path, peer, &body);
+        }
     }
 
-    fn send_open(&mut self, targets: Targets, peer: Address, body: &[u8]) {
+    fn send_open(&mut self, now: Instant, slot: u32, path: Path, peer: Address, body: &[u8]) {
         let Some(bytes) = open_packet(body) else { return };
-        for to in targets.addresses {
-            self.counters.opens_sent += 1;
-            let priority = Priority::HIGHEST;
-            self.effects.push_back(Effect::Datagram { to, priority, bytes: bytes.clone() });
+        match path {
+            Path::Direct(to) => {
+                let proved = self.contacts.get(slot).is_some_and(|c| c.is_proved(&to));
+                if !proved && !self.spend_on_stranger(now, &to) {
+                    return;
+                }
+                let priority = Priority::HIGHEST;
+                self.effects.push_back(Effect::Datagram { to, priority, bytes });
+            }
+            Path::Bridge(bridge) => self.send_bridged(bridge, &bytes),
+            Path::Mesh => self.send_switch(peer, &bytes),
         }
-        if targets.mesh {
-            self.counters.opens_sent += 1;
-            self.send_switch(peer, &bytes);
-        }
+        self.counters.opens_sent += 1;
     }
 
     /// A line ended or could not be opened: back to what is known, and everyone is told.
@@ -204,12 +233,19 @@ impl Switch {
         let tenant = self.contacts.new_tenant();
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         let rest = contact.rest();
-        let before = contact.become_(rest);
+        let before = self.becomes(slot, rest);
         if let Some(Standing::Connected(line)) = before {
             self.unconfirmed = self.unconfirmed.saturating_sub(usize::from(line.next.is_some()));
+            self.tell_line(slot);
         }
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
         contact.tenant = tenant;
         contact.pathless_until = None;
+        // What keeps a line begins anew when it still wants one.
+        contact.kept_until = None;
+        if core::mem::take(&mut contact.sought) {
+            self.effects.push_back(Effect::Note(Note::Found(contact.hashname)));
+        }
         let peer = contact.hashname;
         let tokens = contact.questions.take_all();
         if core::mem::take(&mut contact.wanted) | core::mem::take(&mut contact.told) {
@@ -227,11 +263,15 @@ impl Switch {
             let standing = match contact.standing() {
                 Standing::Resolving(end) => Some(*end),
                 Standing::Connecting(opening) => Some(opening.deadline()),
-                Standing::Connected(line) => Some(line.deadline(limits, contact.wanted)),
+                Standing::Connected(line) => {
+                    let wanted = contact.wanted || contact.kept_until.is_some();
+                    Some(line.deadline(limits, wanted))
+                }
                 Standing::Resolved => contact.pathless_until,
                 Standing::Unknown | Standing::Seen => None,
             };
-            standing.into_iter().chain(contact.questions.deadline()).min()
+            let others = contact.questions.deadline().into_iter().chain(contact.kept_until);
+            standing.into_iter().chain(others).min()
         });
         self.timers.set(slot, deadline);
     }

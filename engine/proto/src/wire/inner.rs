@@ -7,6 +7,8 @@
 //!   ping     0x20 token u64 padding…       pong  0x21 token u64 padding…  (as long as the ping)
 //!   message  0x22 flags u8  id u64  total u32  offset u32  bytes…
 //!   close    0x23 code u8
+//!   try      0x24 token u64  padding (19)       does this path work?  answered the way it came
+//!   tried    0x25 token u64  family u8  port u16  address (16)        where the try came from
 //! ```
 //!
 //! The JSON form of each says the same:
@@ -14,7 +16,12 @@
 //! ```text
 //!   {"ping":7} padding…   {"pong":7} padding…   {"close":11}
 //!   {"message":7,"total":5,"offset":0,"reply":true} bytes…
+//!   {"try":7} padding…   {"tried":7,"at":"192.0.2.1:42424"}
 //! ```
+//!
+//! Packets that hashnames find each other with have JSON only (`meet`), and so have applications'.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::packet::{Action, Packet, Place};
 use crate::base::DropReason;
@@ -33,6 +40,11 @@ const PING: u8 = 0x20;
 const PONG: u8 = 0x21;
 const MESSAGE: u8 = 0x22;
 const CLOSE: u8 = 0x23;
+const TRY: u8 = 0x24;
+const TRIED: u8 = 0x25;
+
+/// Bytes of a try, and of its answer: nobody gets more back than came.
+pub const TRY_LEN: usize = 28;
 
 /// Which part of which message this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +74,14 @@ pub enum Inner {
     Message(Part),
     /// The peer ends the line.
     Close(u8),
+    /// Does the path this came by work? To be answered by the same path.
+    Try(u64),
+    /// It does, and this is where the try came from, if it came as a datagram.
+    Tried(u64, Option<SocketAddr>),
+    /// One of the packets by which hashnames find each other, to be read by `meet`.
+    Meet,
+    /// Nothing the switch knows: the application's.
+    App,
 }
 
 impl Inner {
@@ -78,6 +98,8 @@ impl Inner {
             PONG => Self::Pong(number(rest)?),
             MESSAGE => Self::Message(part(rest)?),
             CLOSE => Self::Close(*rest.first().ok_or(DropReason::Truncated)?),
+            TRY if rest.len() == TRY_LEN - 1 => Self::Try(number(rest)?),
+            TRIED => tried(rest)?,
             _ => return Err(DropReason::UnknownKind),
         })
     }
@@ -91,11 +113,11 @@ impl Inner {
         })
     }
 
-    /// Reads what a packet with JSON is. [`Inner::Stream`] says no more than that.
+    /// Reads what a packet with JSON is. [`Inner::Stream`] and [`Inner::Meet`] say no more than
+    /// that.
     ///
     /// # Errors
-    /// [`DropReason::Malformed`] if a key is missing or its value impossible,
-    /// [`DropReason::Unhandled`] if nothing here knows what it asks for.
+    /// [`DropReason::Malformed`] if a key is missing or its value impossible.
     pub fn from_json(packet: &Packet<'_>) -> Result<Self, DropReason> {
         Ok(match packet.action(Place::Line) {
             Action::Stream => Self::Stream,
@@ -111,7 +133,29 @@ impl Inner {
                 };
                 Self::Message(part.holding(packet.body)?)
             }
-            _ => return Err(DropReason::Unhandled),
+            Action::Try if packet.body.len() == TRY_LEN - 9 => Self::Try(packet.need("try")?),
+            Action::Try => return Err(DropReason::Malformed),
+            Action::Tried => {
+                let at = match packet.get("at") {
+                    None => None,
+                    Some(_) => {
+                        let at = packet.text("at").and_then(|t| t.parse().ok());
+                        Some(at.and_then(plain).ok_or(DropReason::Malformed)?)
+                    }
+                };
+                Self::Tried(packet.need("tried")?, at)
+            }
+            Action::Key
+            | Action::Op
+            | Action::Seek
+            | Action::See
+            | Action::Pop
+            | Action::Popping
+            | Action::Popped
+            | Action::Bridge
+            | Action::Bridging
+            | Action::Bridged => Self::Meet,
+            _ => Self::App,
         })
     }
 
@@ -131,11 +175,58 @@ impl Inner {
         out.put_u32(part.offset);
     }
 
+    /// Writes a try.
+    #[must_use]
+    pub fn probe(token: u64) -> [u8; TRY_LEN] {
+        let mut out = [0; TRY_LEN];
+        fill(&mut out, [TRY].into_iter().chain(token.to_be_bytes()));
+        out
+    }
+
+    /// Writes the answer to a try that came from `at`.
+    #[must_use]
+    pub fn probed(token: u64, at: Option<SocketAddr>) -> [u8; TRY_LEN] {
+        let (family, port, ip) = match at.map(|a| (a.ip().to_canonical(), a.port())) {
+            None => (0, 0, [0; 16]),
+            Some((IpAddr::V4(ip), port)) => (4, port, ip.to_ipv6_mapped().octets()),
+            Some((IpAddr::V6(ip), port)) => (6, port, ip.octets()),
+        };
+        let mut out = [0; TRY_LEN];
+        let head = [TRIED].into_iter().chain(token.to_be_bytes()).chain([family]);
+        fill(&mut out, head.chain(port.to_be_bytes()).chain(ip));
+        out
+    }
+
     /// The packet that ends a line.
     #[must_use]
     pub const fn close(code: u8) -> [u8; 2] {
         [CLOSE, code]
     }
+}
+
+fn fill(out: &mut [u8], bytes: impl Iterator<Item = u8>) {
+    out.iter_mut().zip(bytes).for_each(|(o, b)| *o = b);
+}
+
+/// An address as the compact form can say it: without scope or flow.
+fn plain(at: SocketAddr) -> Option<SocketAddr> {
+    let written = SocketAddr::new(at.ip(), at.port());
+    (written == at && at.ip().to_canonical() == at.ip()).then_some(at)
+}
+
+fn tried(rest: &[u8]) -> Result<Inner, DropReason> {
+    let rest: &[u8; TRY_LEN - 1] = rest.try_into().map_err(|_| DropReason::Malformed)?;
+    let (token, rest) = rest.split_first_chunk().ok_or(DropReason::Truncated)?;
+    let &[family, p0, p1, ref ip @ ..] = rest else { return Err(DropReason::Truncated) };
+    let ip = Ipv6Addr::from(*ip.first_chunk::<16>().ok_or(DropReason::Truncated)?);
+    let port = u16::from_be_bytes([p0, p1]);
+    let at = match (family, ip.to_ipv4_mapped()) {
+        (0, _) if port == 0 && ip.is_unspecified() => None,
+        (4, Some(ip)) => Some((ip, port).into()),
+        (6, None) => Some((ip, port).into()),
+        _ => return Err(DropReason::Malformed),
+    };
+    Ok(Inner::Tried(u64::from_be_bytes(*token), at))
 }
 
 fn number(bytes: &[u8]) -> Result<u64, DropReason> {
@@ -197,7 +288,7 @@ mod tests {
 
     #[test]
     fn s20_json_inside_a_line_is_as_strict_as_the_compact_form() {
-        use DropReason::{BadJson, Malformed, Unhandled};
+        use DropReason::{BadJson, Malformed};
         let cases = [
             (r#"{"ping":-1}"#, Malformed),
             (r#"{"ping":"7"}"#, Malformed),
@@ -211,10 +302,10 @@ mod tests {
             (r#"{"message":1,"total":3,"offset":0}"#, Malformed),
             (r#"{"message":1,"total":9,"offset":6}"#, Malformed),
             (r#"{"message":1,"message":2,"total":9,"offset":0}"#, BadJson),
-            (r#"{"open":1}"#, Unhandled),
-            (r#"{"seek":1,"ping":7}"#, Unhandled),
-            (r#"{"_app":1}"#, Unhandled),
-            ("{}", Unhandled),
+            (r#"{"try":1}"#, Malformed),
+            (r#"{"tried":1,"at":"nowhere"}"#, Malformed),
+            (r#"{"tried":1,"at":"[fe80::1%1]:5"}"#, Malformed),
+            (r#"{"tried":1,"at":"[::ffff:1.2.3.4]:5"}"#, Malformed),
             ("", BadJson),
         ];
         for (text, reason) in cases {
@@ -222,7 +313,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn s2_what_the_switch_does_not_know_is_the_applications() {
+        for text in [r#"{"open":1}"#, r#"{"_app":1}"#, "{}", r#"{"to":"all","weight":3}"#] {
+            assert_eq!(json(text, b""), Ok(Inner::App), "{text}");
+        }
+        assert_eq!(json(r#"{"seek":1,"ping":7}"#, b""), Ok(Inner::Meet), "the first key decides");
+    }
+
+    #[test]
+    fn s22_an_answer_to_a_try_is_no_longer_than_the_try() {
+        let at = Some(([192, 0, 2, 1], 42_424).into());
+        assert_eq!(Inner::probe(7).len(), Inner::probed(7, at).len());
+        assert_eq!(Inner::parse(&Inner::probe(7)[..27]), Err(DropReason::UnknownKind), "short");
+    }
+
     proptest! {
+        #[test]
+        fn s22_tries_and_their_answers_read_back_in_both_forms(
+            token: u64, v6: bool, ip: [u8; 16], port: u16, none: bool
+        ) {
+            let ip = if v6 { IpAddr::from(ip) } else { IpAddr::from([ip[0], ip[1], ip[2], ip[3]]) };
+            let at = (!none).then_some(SocketAddr::new(ip.to_canonical(), port));
+            prop_assert_eq!(Inner::parse(&Inner::probe(token)), Ok(Inner::Try(token)));
+            let compact = Inner::parse(&Inner::probed(token, at));
+            prop_assert_eq!(compact, Ok(Inner::Tried(token, at)));
+            let at = at.map_or(String::new(), |a| format!(r#","at":"{a}""#));
+            prop_assert_eq!(json(&format!(r#"{{"tried":{token}{at}}}"#), b""), compact);
+            prop_assert_eq!(json(&format!(r#"{{"try":{token}}}"#), &[0; 19]), Ok(Inner::Try(token)));
+        }
+
         #[test]
         fn s20_both_forms_are_the_same_packet(
             n: u64, code: u8, reply: bool, offset: u32,

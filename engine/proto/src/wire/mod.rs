@@ -2,8 +2,10 @@
 //! for writing. Knows no keys, no states and no time.
 
 pub mod announce;
+pub mod bridged;
 pub mod inner;
 pub mod link;
+pub mod meet;
 pub mod package;
 pub mod packet;
 pub mod sealed;

@@ -113,6 +113,17 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The array at a key, if it holds nothing but texts.
+    pub fn texts(&self, key: &str) -> Option<impl Iterator<Item = &'a str> + '_> {
+        let Value::List(List { at, nodes }) = self.get(key)? else { return None };
+        let nodes = self.nodes.get(at..at.checked_add(nodes)?)?;
+        let text = |node: &Node<'a>| match *node {
+            Node::String(text) => Some(text),
+            _ => None,
+        };
+        nodes.iter().all(|n| text(n).is_some()).then(|| nodes.iter().filter_map(text))
+    }
+
     /// The array at a key, if it holds nothing but pairs of numbers.
     #[must_use]
     pub fn pairs(&self, key: &str) -> Option<Pairs<'_>> {
@@ -224,10 +235,24 @@ pub enum Action {
     Line,
     /// The same, sealed: what the BODY opens to replaces the packet.
     Sline,
+    /// A question for the key of a hashname.
+    Op,
     /// Somebody looks for hashnames near a hash.
     Seek,
+    /// The answer to a seek.
+    See,
     /// A request to let somebody in through a NAT.
     Pop,
+    /// Somebody wants to be let in.
+    Popping,
+    /// Somebody has been let in.
+    Popped,
+    /// A request to carry a line's packets to somebody.
+    Bridge,
+    /// Somebody asks to have a line's packets carried.
+    Bridging,
+    /// They are carried from now on, or are not.
+    Bridged,
     /// Part of a stream.
     Stream,
     /// A stream that asks for a socket.
@@ -242,6 +267,10 @@ pub enum Action {
     Message,
     /// The peer ends the line.
     Close,
+    /// A request to answer the way it came.
+    Try,
+    /// The answer to one.
+    Tried,
     /// Nothing the switch knows: the callback of the place, or dropped.
     Unhandled,
 }
@@ -253,6 +282,7 @@ pub enum Action {
 pub fn understand(has: impl Fn(&str) -> bool, place: Place) -> Action {
     const OUTSIDE: &[(&str, Action)] = &[
         ("key", Action::Key),
+        ("op", Action::Op),
         ("open", Action::Open),
         ("line", Action::Line),
         ("sline", Action::Sline),
@@ -260,13 +290,22 @@ pub fn understand(has: impl Fn(&str) -> bool, place: Place) -> Action {
     ];
     const IN_LINE: &[(&str, Action)] = &[
         ("key", Action::Key),
+        ("op", Action::Op),
         ("seek", Action::Seek),
+        ("see", Action::See),
         ("pop", Action::Pop),
+        ("popping", Action::Popping),
+        ("popped", Action::Popped),
+        ("bridge", Action::Bridge),
+        ("bridging", Action::Bridging),
+        ("bridged", Action::Bridged),
         ("stream", Action::Stream),
         ("ping", Action::Ping),
         ("pong", Action::Pong),
         ("message", Action::Message),
         ("close", Action::Close),
+        ("try", Action::Try),
+        ("tried", Action::Tried),
     ];
     const IN_STREAM: &[(&str, Action)] = &[("sock", Action::Sock), ("req", Action::Req)];
     let order = match place {
@@ -384,7 +423,16 @@ mod tests {
             ("line", [A::Line, A::Unhandled, A::Unhandled]),
             ("sline", [A::Sline, A::Unhandled, A::Unhandled]),
             ("seek", [A::Seek, A::Seek, A::Unhandled]),
+            ("op", [A::Op, A::Op, A::Unhandled]),
+            ("see", [A::Unhandled, A::See, A::Unhandled]),
             ("pop", [A::Unhandled, A::Pop, A::Unhandled]),
+            ("popping", [A::Unhandled, A::Popping, A::Unhandled]),
+            ("popped", [A::Unhandled, A::Popped, A::Unhandled]),
+            ("bridge", [A::Unhandled, A::Bridge, A::Unhandled]),
+            ("bridging", [A::Unhandled, A::Bridging, A::Unhandled]),
+            ("bridged", [A::Unhandled, A::Bridged, A::Unhandled]),
+            ("try", [A::Unhandled, A::Try, A::Unhandled]),
+            ("tried", [A::Unhandled, A::Tried, A::Unhandled]),
             ("stream", [A::Unhandled, A::Stream, A::Unhandled]),
             ("sock", [A::Unhandled, A::Unhandled, A::Sock]),
             ("req", [A::Unhandled, A::Unhandled, A::Req]),

@@ -93,7 +93,8 @@ impl Apps {
                 self.answered(node, world, token, answer);
             }
             LineEvent::Arrived(message) => self.arrived(node, world, &message, trace),
-            LineEvent::Reachable(..) => {}
+            LineEvent::Reachable(..) | LineEvent::State(..) => {}
+            LineEvent::Unhandled { .. } | LineEvent::Anonymous { .. } => {}
         }
     }
 

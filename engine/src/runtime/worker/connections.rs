@@ -161,7 +161,11 @@ impl Worker {
                     self.send(writer, Lane::Urgent, Letter::Adopt(link, transport));
                 }
             }
-            Err(why) => self.close(now, link, why),
+            Err(why) => {
+                // A goodbye that came with the end of the connection is the better reason.
+                self.settle(now);
+                self.close(now, link, why);
+            }
         }
     }
 

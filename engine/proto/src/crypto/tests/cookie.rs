@@ -15,7 +15,7 @@ fn start(identity: &Identity, seed: u64) -> PendingOpen {
     let opener =
         Opener { line: LINE, epoch: BootEpoch(1), counter: 1, capabilities: Capabilities(0) };
     let mut chance = Chance::from_number(seed);
-    PendingOpen::start(identity, bob().record(), opener, &mut chance).unwrap()
+    PendingOpen::start(identity, bob().record(), opener, &[], &mut chance).unwrap()
 }
 
 fn at(secs: u64) -> Instant {

@@ -6,7 +6,9 @@ mod identity;
 mod open;
 mod record;
 mod session;
+mod space;
 mod vectors;
+mod voucher;
 
 use core::time::Duration;
 use std::sync::OnceLock;

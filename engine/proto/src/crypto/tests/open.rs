@@ -7,10 +7,12 @@ use proptest::prelude::*;
 
 use super::{LIFE, NOW, alice, bob, settle};
 use crate::base::{BootEpoch, Chance, DropReason, Instant, LineId, Space};
-use crate::crypto::open::{MAX_INITIATION_LEN, MIN_INITIATION_LEN, RESPONSE_LEN, heard};
+use crate::crypto::open::{
+    MAX_INITIATION_LEN, MAX_RESPONSE_LEN, MIN_INITIATION_LEN, MIN_RESPONSE_LEN, heard,
+};
 use crate::crypto::{
-    Answered, Capabilities, Heard, Identity, Initiation, KeyRecord, Knock, Opener, PendingOpen,
-    Session, cookie, noise, record,
+    Answered, Capabilities, Flags, Heard, Identity, Initiation, KeyRecord, Knock, Opener,
+    PendingOpen, Session, cookie, noise, record, voucher,
 };
 
 const OPENER: Opener = Opener {
@@ -22,7 +24,8 @@ const OPENER: Opener = Opener {
 const BOBS_LINE: LineId = LineId([0xb0; 16]);
 
 fn start(seed: u64) -> PendingOpen {
-    PendingOpen::start(alice(), bob().record(), OPENER, &mut Chance::from_number(seed)).unwrap()
+    PendingOpen::start(alice(), bob().record(), OPENER, &[], &mut Chance::from_number(seed))
+        .unwrap()
 }
 
 fn read(identity: &Identity, body: &[u8]) -> Result<Initiation, DropReason> {
@@ -31,7 +34,7 @@ fn read(identity: &Identity, body: &[u8]) -> Result<Initiation, DropReason> {
 
 fn answer(identity: &Identity, body: &[u8]) -> Result<Answered, DropReason> {
     let proven = read(identity, body)?.prove(NOW, None)?;
-    proven.answer(BOBS_LINE, BootEpoch(22), Capabilities(0b11), Instant::ZERO)
+    proven.answer(BOBS_LINE, BootEpoch(22), Capabilities(0b11), &[], Instant::ZERO)
 }
 
 fn carries(from: &mut Session, to: &mut Session) {
@@ -52,7 +55,7 @@ fn s18_an_open_and_its_answer_make_one_line() {
     assert_eq!(proven.record(), alice().record());
     assert_eq!(proven.opener(), OPENER);
     let mut theirs =
-        proven.answer(BOBS_LINE, BootEpoch(22), Capabilities(3), Instant::ZERO).unwrap();
+        proven.answer(BOBS_LINE, BootEpoch(22), Capabilities(3), &[], Instant::ZERO).unwrap();
     assert_eq!(theirs.opener, OPENER);
     assert_eq!(heard(&theirs.body), Ok(Heard::Response { to: OPENER.line }));
     let mut ours = pending.finish(&theirs.body, Instant::ZERO).unwrap();
@@ -69,13 +72,13 @@ fn s18_an_open_and_its_answer_make_one_line() {
 #[test]
 fn s18_sizes_are_as_the_format_says_and_answers_are_smaller() {
     let body = start(1).body().clone();
-    assert_eq!(body.len(), 165 + alice().record().encoded().len());
-    assert_eq!((MIN_INITIATION_LEN, MAX_INITIATION_LEN), (762, 1_337));
-    assert_eq!(answer(bob(), &body).unwrap().body.len(), RESPONSE_LEN);
+    assert_eq!(body.len(), 166 + alice().record().encoded().len());
+    assert_eq!((MIN_INITIATION_LEN, MAX_INITIATION_LEN), (763, 1_428));
+    assert_eq!(answer(bob(), &body).unwrap().body.len(), MIN_RESPONSE_LEN);
     let tiny = Space::new("x").unwrap();
     let small = Identity::generate(&tiny, 2_048, &mut Chance::from_number(3), NOW, LIFE).unwrap();
     let mut chance = Chance::from_number(4);
-    let open = PendingOpen::start(&small, bob().record(), OPENER, &mut chance).unwrap();
+    let open = PendingOpen::start(&small, bob().record(), OPENER, &[], &mut chance).unwrap();
     assert_eq!(open.body().len(), MIN_INITIATION_LEN);
     assert!(answer(bob(), open.body()).is_ok());
 }
@@ -87,11 +90,14 @@ fn s18_the_largest_key_still_opens_lines() {
     let large = Identity::generate(&space, 4_096, &mut Chance::from_number(5), NOW, LIFE).unwrap();
     assert_eq!(large.record().encoded().len(), 1_172);
     assert_eq!(Identity::from_text(&large.to_text().unwrap()).unwrap().record(), large.record());
-    let open = PendingOpen::start(&large, bob().record(), OPENER, &mut Chance::from_number(4));
+    let voucher = voucher::issue(bob(), &large.hashname(), Flags::NONE, NOW.after(LIFE));
+    let mut chance = Chance::from_number(4);
+    let open = PendingOpen::start(&large, bob().record(), OPENER, &voucher, &mut chance);
     assert_eq!(open.as_ref().unwrap().body().len(), MAX_INITIATION_LEN);
     assert!(answer(bob(), open.unwrap().body()).is_ok());
     let mut open =
-        PendingOpen::start(bob(), large.record(), OPENER, &mut Chance::from_number(4)).unwrap();
+        PendingOpen::start(bob(), large.record(), OPENER, &[], &mut Chance::from_number(4))
+            .unwrap();
     let answered = answer(&large, open.body()).unwrap();
     assert!(open.finish(&answered.body, Instant::ZERO).is_ok());
 }
@@ -117,6 +123,32 @@ fn s18_a_known_record_is_not_verified_again_and_still_expires() {
         let refused = read(bob(), &body).unwrap().prove(late, known).unwrap_err();
         assert_eq!(refused, DropReason::Expired);
     }
+}
+
+#[test]
+fn s5_vouchers_travel_with_the_records_both_ways() {
+    let shown: Vec<u8> = (0..voucher::LEN as u8).collect();
+    for (ours, theirs) in [(&shown[..], &[][..]), (&[], &shown), (&shown, &shown[..7])] {
+        let mut chance = Chance::from_number(1);
+        let mut pending =
+            PendingOpen::start(alice(), bob().record(), OPENER, ours, &mut chance).unwrap();
+        let initiation = read(bob(), pending.body()).unwrap();
+        assert_eq!(initiation.voucher(), ours);
+        let proven = initiation.prove(NOW, None).unwrap();
+        assert_eq!((proven.voucher().as_ref(), proven.record()), (ours, alice().record()));
+        let epoch = BootEpoch(22);
+        let answered =
+            proven.answer(BOBS_LINE, epoch, Capabilities(3), theirs, Instant::ZERO).unwrap();
+        assert_eq!(answered.body.len(), MIN_RESPONSE_LEN + theirs.len());
+        let established = pending.finish(&answered.body, Instant::ZERO).unwrap();
+        assert_eq!((established.voucher.as_ref(), established.peer_serial), (theirs, 1));
+    }
+    let long = [shown.as_slice(), &[0]].concat();
+    let mut chance = Chance::from_number(1);
+    let refused = PendingOpen::start(alice(), bob().record(), OPENER, &long, &mut chance);
+    assert_eq!(refused.unwrap_err(), DropReason::Oversized);
+    let longer = [&[7; 20], [91].as_slice(), &long, alice().record().encoded()].concat();
+    assert_eq!(read(bob(), &forge(alice(), &longer)).unwrap_err(), DropReason::Oversized);
 }
 
 #[test]
@@ -189,7 +221,7 @@ fn forge(keys: &Identity, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn s3_a_true_record_of_another_is_no_entrance() {
-    let before_record = [7; 20];
+    let before_record = [[7; 20].as_slice(), &[0]].concat();
     let honest = [before_record.as_slice(), alice().record().encoded()].concat();
     assert!(answer(bob(), &forge(alice(), &honest)).is_ok());
     let mallory = alice().renew(&mut Chance::from_number(66), NOW, LIFE).unwrap();
@@ -201,7 +233,8 @@ fn s3_a_handshake_does_not_make_a_false_record_true() {
     let mut record = alice().record().encoded().to_vec();
     let space = 2;
     record[space] = b'r';
-    let initiation = read(bob(), &forge(alice(), &[[7; 20].as_slice(), &record].concat())).unwrap();
+    let initiation =
+        read(bob(), &forge(alice(), &[[7; 20].as_slice(), &[0], &record].concat())).unwrap();
     assert_ne!(initiation.hashname(), alice().hashname());
     let refused = initiation.prove(NOW, Some(alice().record())).unwrap_err();
     assert_eq!(refused, DropReason::BadSignature);
@@ -214,7 +247,7 @@ fn s3_a_peer_with_a_worthless_point_as_key_is_refused() {
     let mut record = record::unsigned(&space, &modulus, (&[0; 32], &[0; 32]), 1, NOW);
     record.extend_from_slice(&[0; 256]);
     let record = KeyRecord::parse(&record).unwrap().trusted();
-    let refused = PendingOpen::start(alice(), &record, OPENER, &mut Chance::from_number(1));
+    let refused = PendingOpen::start(alice(), &record, OPENER, &[], &mut Chance::from_number(1));
     assert_eq!(refused.unwrap_err(), DropReason::BadSignature);
 }
 
@@ -223,7 +256,8 @@ fn s18_renewed_keys_open_lines_and_old_ones_no_longer_reach_their_owner() {
     let next = bob().renew(&mut Chance::from_number(5), NOW, LIFE).unwrap();
     assert_eq!(Knock::new(&next, start(1).body()).unwrap_err(), DropReason::BadMac);
     let mut open =
-        PendingOpen::start(alice(), next.record(), OPENER, &mut Chance::from_number(1)).unwrap();
+        PendingOpen::start(alice(), next.record(), OPENER, &[], &mut Chance::from_number(1))
+            .unwrap();
     let answered = answer(&next, open.body()).unwrap();
     let established = open.finish(&answered.body, Instant::ZERO).unwrap();
     assert_eq!(established.peer_serial, 2);
@@ -233,7 +267,7 @@ proptest! {
     #[test]
     fn s3_any_bytes_as_open_are_refused(
         kind in 0u8..5,
-        mut body in prop::collection::vec(any::<u8>(), 0..1_400),
+        mut body in prop::collection::vec(any::<u8>(), 0..1_500),
     ) {
         if let Some(first) = body.first_mut() {
             *first = kind;
@@ -250,11 +284,11 @@ proptest! {
     #[test]
     fn s3_any_bytes_as_response_or_cookie_are_refused(
         kind in 2u8..4,
-        mut body in prop::collection::vec(any::<u8>(), 102..=102),
+        mut body in prop::collection::vec(any::<u8>(), MAX_RESPONSE_LEN..=MAX_RESPONSE_LEN),
     ) {
         body[0] = kind;
         body[1..17].copy_from_slice(&OPENER.line.0);
-        body.truncate(if kind == 2 { RESPONSE_LEN } else { 65 });
+        body.truncate(if kind == 2 { MIN_RESPONSE_LEN } else { 65 });
         let mut pending = start(1);
         prop_assert!(pending.finish(&body, Instant::ZERO).is_err());
         prop_assert!(pending.take_cookie(&body).is_err());

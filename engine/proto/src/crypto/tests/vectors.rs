@@ -6,11 +6,11 @@ use aws_lc_rs::agreement::{PrivateKey, X25519};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
-use super::{NOW, alice, bob};
-use crate::base::{BootEpoch, Chance, Instant, LineId, Space};
+use super::{LIFE, NOW, alice, bob};
+use crate::base::{BootEpoch, Chance, Hashname, Instant, LineId, Space};
 use crate::crypto::{
-    Capabilities, Cookies, Initiation, Knock, LineIds, Opener, PendingOpen, Purpose, Session,
-    SessionKeys, cookie, record,
+    Capabilities, Cookies, Flags, Initiation, KeyRecord, Knock, LineIds, Opener, PendingOpen,
+    Purpose, Session, SessionKeys, cookie, record, voucher,
 };
 
 const PROTOCOL: &str = include_str!("../../../../../docs/PROTOCOL.md");
@@ -66,6 +66,19 @@ fn b8_the_printed_values_are_what_this_code_does() {
     sheet.says("signing key", signing.public_key().as_ref());
     sheet.says("signature", signing.sign(&Purpose::Voucher.bind(b"hello")).as_ref());
 
+    // The operator is the hashname above with that signing key.
+    let keys = (&[0; 32], signing.public_key().as_ref().try_into().unwrap());
+    let mut operator = record::unsigned(&Space::new("home").unwrap(), &[0xff; 256], keys, 1, NOW);
+    operator.extend_from_slice(&[0; 256]);
+    let operator = KeyRecord::parse(&operator).unwrap().trusted();
+    let subject = Hashname::new([0x5a; 32]);
+    let said = [&[1, 5], &NOW.as_secs().to_be_bytes()[..], &hashname.as_bytes()[..16]].concat();
+    let message = [said.as_slice(), subject.as_bytes()].concat();
+    let signature = signing.sign(&Purpose::Voucher.bind(&message));
+    let shown = [said.as_slice(), signature.as_ref()].concat();
+    assert_eq!(voucher::parse(&shown).unwrap().verify(&subject, &operator, NOW), Ok(()));
+    sheet.says("voucher", &shown);
+
     let line_key = [0x11; 32];
     let mut body = b"initiation".to_vec();
     cookie::close(&line_key, &mut body);
@@ -109,7 +122,11 @@ fn b8_the_printed_handshake_is_what_this_code_does() {
         counter: 5,
         capabilities: Capabilities(3),
     };
-    let mut pending = PendingOpen::start(alice(), bob().record(), opener, &mut draw).unwrap();
+    let flags = Flags::SPACER.with(Flags::PROXY);
+    let shown = voucher::issue(bob(), &alice().hashname(), flags, NOW.after(LIFE));
+    sheet.says("opener's voucher", &shown);
+    let mut pending =
+        PendingOpen::start(alice(), bob().record(), opener, &shown, &mut draw).unwrap();
     let body = pending.body().clone();
     sheet.says("initiation", &body);
     let knock = Knock::new(bob(), &body).unwrap();
@@ -117,7 +134,7 @@ fn b8_the_printed_handshake_is_what_this_code_does() {
     let epoch = BootEpoch(0x1112_1314_1516_1718);
     let mut answered = initiation
         .prove(NOW, None)
-        .and_then(|p| p.answer(LineId([0xb0; 16]), epoch, Capabilities(1), Instant::ZERO))
+        .and_then(|p| p.answer(LineId([0xb0; 16]), epoch, Capabilities(1), &[], Instant::ZERO))
         .unwrap();
     sheet.says("response", &answered.body);
     let mut cookies = Cookies::new(&mut Chance::from_number(3), Instant::ZERO);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::LinkDownReason;
 use crate::base::{BootEpoch, Hashname};
-use crate::crypto::KeyRecord;
+use crate::crypto::{KeyRecord, SpaceRules};
 use crate::wire::link::{Capabilities, Cost, NodeName};
 
 /// Which end of the transport this is.
@@ -47,8 +47,8 @@ pub struct LinkTerms {
     pub capabilities: Capabilities,
     /// A heartbeat goes out after this long without sending, 1 ms to 10 s.
     pub heartbeat: Duration,
-    /// What admits this node to a closed space, encoded; empty for none.
-    pub voucher: Bytes,
+    /// Who belongs to the space of this node, and what the node shows of itself.
+    pub space: Arc<SpaceRules>,
 }
 
 /// The other end of a link, as it proved to be.
@@ -64,7 +64,7 @@ pub struct LinkPeer {
     pub capabilities: Capabilities,
     /// What sending to this node costs it.
     pub cost: Cost,
-    /// What it offers for admission to a closed space, not looked into; empty for none.
+    /// What it showed for admittance to a closed space; empty for none.
     pub voucher: Bytes,
 }
 

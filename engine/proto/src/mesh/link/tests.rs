@@ -1,5 +1,6 @@
 use super::*;
 use crate::crypto::tests::{LIFE, NOW};
+use crate::crypto::{Flags, voucher};
 use crate::mesh::tests::{member, stranger};
 use crate::wire::link::{Capabilities, Cost, LinkHeader, NodeName};
 use proptest::prelude::*;
@@ -20,15 +21,32 @@ fn terms() -> LinkTerms {
         name: NodeName::new(b"node").unwrap(),
         capabilities: Capabilities(1),
         heartbeat: 250 * MS,
-        voucher: Bytes::from_static(b"voucher"),
+        space: rules(),
     }
 }
 
+/// An open space, in which vouchers are shown and not asked for.
+fn rules() -> Arc<SpaceRules> {
+    let rules = SpaceRules::open(*alice().space());
+    rules.show(Bytes::from_static(b"voucher"));
+    Arc::new(rules)
+}
+
 fn session(now: Instant, who: &Arc<Identity>, side: Side, transport: Transport) -> LinkSession {
+    session_with(now, who, side, transport, &terms())
+}
+
+fn session_with(
+    now: Instant,
+    who: &Arc<Identity>,
+    side: Side,
+    transport: Transport,
+    terms: &LinkTerms,
+) -> LinkSession {
     let limits = Limits::default();
     let mut chance = Chance::from_number(u64::from(side == Side::Accepted));
     let (who, epoch) = (Arc::clone(who), BootEpoch(7));
-    LinkSession::new(now, LinkId(1), side, transport, who, epoch, &terms(), &limits, &mut chance)
+    LinkSession::new(now, LinkId(1), side, transport, who, epoch, terms, &limits, &mut chance)
         .unwrap()
 }
 
@@ -162,6 +180,52 @@ fn n17_another_space_is_refused() {
     assert!(!p.came_up());
     let both = [p.down(0), p.down(1)].map(|r| r.unwrap().code());
     assert_eq!(both, [Cause::WrongSpace.code(); 2]);
+}
+
+/// Alice dials Bob, who is the operator of their closed space; she shows `voucher`.
+fn closed(voucher: &[u8]) -> Pair {
+    let by = |who: Arc<Identity>, side, voucher: &[u8]| {
+        let space = SpaceRules::closed(*who.space(), [bob().hashname()]);
+        space.learned(bob().record());
+        space.show(Bytes::copy_from_slice(voucher));
+        let terms = LinkTerms { space: Arc::new(space), ..terms() };
+        session_with(Instant::ZERO, &who, side, Transport::Plain, &terms)
+    };
+    let dialer = by(alice(), Side::Dialed { expect: None }, voucher);
+    Pair::with([dialer, by(bob(), Side::Accepted, &[])])
+}
+
+fn vouched(life: Duration) -> [u8; voucher::LEN] {
+    voucher::issue(&bob(), &alice().hashname(), Flags::NONE, NOW.after(life))
+}
+
+#[test]
+fn s5_a_closed_space_takes_links_with_vouchers_only_and_says_why() {
+    closed(&[]).assert_refused(1, Cause::NotAdmitted);
+    closed(b"nonsense").assert_refused(1, Cause::NotAdmitted);
+    let mut p = closed(&[]);
+    p.settle();
+    let Some(LinkDownReason::There { text, .. }) = p.down(0) else { panic!() };
+    assert_eq!(text, "the space is closed and no voucher was shown");
+    let mut p = closed(&vouched(LIFE));
+    p.settle();
+    assert!(p.sides.iter().all(LinkSession::is_up));
+}
+
+#[test]
+fn s5_a_link_ends_when_the_neighbours_voucher_does() {
+    let mut p = closed(&vouched(Duration::from_secs(60)));
+    p.settle();
+    let end = NOW.after(Duration::from_secs(60)).after(Wall::TOLERANCE);
+    p.sides[1].judge(end);
+    assert!(p.sides[1].is_up());
+    p.sides[0].judge(end.after(Duration::from_secs(1)));
+    assert!(p.sides[0].is_up(), "an operator needs no voucher");
+    p.sides[1].judge(end.after(Duration::from_secs(1)));
+    p.settle();
+    assert_eq!(p.down(1), Some(&LinkDownReason::Here(Cause::NotAdmitted)));
+    let Some(LinkDownReason::There { text, .. }) = p.down(0) else { panic!() };
+    assert_eq!(text, "the voucher has expired");
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! The mesh of hashnames looked after, as the notes have it (PROTOCOL §5.15).
+//!
+//! Every [`TICK`](super::constants::TICK):
+//!
+//! 1. "sort all seen, any new in last 30sec in top 100, line them";
+//! 2. "calculate 'spread' as mesh level / # of buckets with lines";
+//! 3. "sort all lines by bucket, for each bucket: count active in last 30sec; any remainder left in
+//!    spread, send ping".
+//!
+//! Beyond the notes a node looks for its own hashname, so that its neighbours know it, and for one
+//! at random, so that far buckets fill. Lines beyond the spread are not pinged and end by
+//! themselves. Lines to introducers are kept whether the node meshes or not.
+
+use bytes::Bytes;
+
+use super::constants::{LEVEL, NEAREST, RECENT, TICK};
+use super::search::Aim;
+use super::{Meeting, Order};
+use crate::base::{Hashname, Instant};
+use crate::switch::Introduction;
+use crate::wire::inner::{Inner, TRY_LEN};
+
+/// Ticks after the start in which a node looks for itself each time, and how often afterwards.
+const SETTLING: (u64, u64) = (8, 10);
+
+impl Meeting {
+    /// One tick: introducers are kept, and a census says which lines are alive.
+    pub(super) fn keep_up(&mut self, now: Instant) {
+        let idle = !self.terms.spacer && self.terms.introducers.is_empty();
+        if idle {
+            self.tick = None;
+            return;
+        }
+        self.ticks += 1;
+        // The first ones come soon after each other: there is nobody yet.
+        let wait = match self.ticks {
+            1 => TICK / 25,
+            2 | 3 => TICK / 5,
+            _ => TICK,
+        };
+        let jitter = self.chance.below(u64::try_from(wait.as_micros() / 10).unwrap_or(1));
+        self.tick = Some(now + wait - core::time::Duration::from_micros(jitter));
+        for peer in self.terms.introducers.clone() {
+            self.keep(now, peer);
+            if self.table.line(&peer).is_some() {
+                self.ping(peer);
+            }
+        }
+        if self.terms.spacer {
+            self.censuses = 0;
+            self.orders.push_back(Order::All(Introduction::Census));
+        }
+    }
+
+    /// A partition says which of its lines are alive. When all have, the mesh is looked after.
+    pub(super) fn counted(&mut self, now: Instant, lines: &[(Hashname, Instant)]) {
+        for (who, heard) in lines {
+            self.table.active(who, *heard);
+        }
+        self.censuses += 1;
+        if self.censuses == self.host.partitions {
+            self.line_new_ones(now);
+            self.spread_pings(now);
+            self.look_around(now);
+        }
+    }
+
+    fn line_new_ones(&mut self, now: Instant) {
+        for who in self.table.worth_a_line(now, NEAREST) {
+            self.line_up(now, who);
+        }
+    }
+
+    fn spread_pings(&mut self, now: Instant) {
+        let buckets = self.table.buckets();
+        let level = self.terms.level.min(LEVEL * 4);
+        let spread = level.checked_div(buckets.len()).unwrap_or(0).max(1);
+        for (_, mut lines) in buckets {
+            let active = lines.iter().filter(|(_, l)| now.since(l.heard) < RECENT).count();
+            // Those heard of late need no ping to stay, unless it was the last one.
+            lines.sort_by_key(|(_, l)| (l.since, l.heard));
+            let quiet = |l: &super::table::Lined| now.since(l.heard) >= TICK / 2;
+            let left = spread.saturating_sub(active).max(usize::from(active > 0));
+            let keep = lines.iter().take(spread);
+            let due: Vec<_> = keep.filter(|(_, l)| quiet(l)).map(|(who, _)| *who).collect();
+            for who in due.into_iter().take(left.max(spread)) {
+                self.keep(now, who);
+                self.ping(who);
+            }
+        }
+    }
+
+    /// Looks for our own neighbourhood and for a place far away.
+    fn look_around(&mut self, now: Instant) {
+        let (always, later) = SETTLING;
+        if self.ticks <= always || self.ticks % later == 0 {
+            self.search(now, self.host.us, Aim::Upkeep);
+            let anywhere = Hashname::new(self.chance.bytes());
+            self.search(now, anywhere, Aim::Upkeep);
+        }
+    }
+
+    /// Something to be answered, as short as it may be.
+    fn ping(&mut self, peer: Hashname) {
+        self.counters.pings += 1;
+        let mut packet = Vec::with_capacity(TRY_LEN);
+        Inner::echo(true, 1, TRY_LEN, &mut packet);
+        self.to(peer, Introduction::Say { peer, packet: Bytes::from(packet) });
+    }
+}

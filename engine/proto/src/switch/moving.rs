@@ -1,0 +1,196 @@
+//! Which path a line takes: better ones tried while it runs, others when it falls silent, and the
+//! tries of the peer answered (PROTOCOL §4.7). What counts as better is `paths`.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+
+use super::ask::{Effect, Note};
+use super::contact::Contact;
+use super::partition::Switch;
+use super::paths::Path;
+use crate::base::{DropReason, Hashname, Instant, Priority};
+use crate::wire::inner::{Inner, TRY_LEN};
+use crate::wire::sealed;
+
+/// The capability of a node that meshes: it can be asked who is near.
+pub const SPACER: u32 = 1;
+
+/// A datagram from an address that is not the peer's makes us try that address only if it is as
+/// long as the try: nobody makes this node send more to a third party than was sent here.
+pub(super) const WORTH_A_TRY: usize = sealed::HEADER + TRY_LEN + sealed::TAG;
+
+impl Switch {
+    /// Tells whoever brings hashnames together where a line leads now.
+    pub(super) fn tell_line(&mut self, slot: u32) {
+        let Some(contact) = self.contacts.get(slot) else { return };
+        let path = contact.line().filter(|l| l.is_up()).map(|l| l.path);
+        let (peer, spacer) = (contact.hashname, contact.capabilities.0 & SPACER != 0);
+        self.effects.push_back(Effect::Note(Note::Line { peer, path, spacer }));
+    }
+
+    /// The peer was heard over a path that is not the line's: it may have moved, or prefer that
+    /// one. Both are tried.
+    pub(super) fn heard_elsewhere(&mut self, now: Instant, slot: u32, path: Path, length: usize) {
+        if matches!(path, Path::Direct(_)) && length < WORTH_A_TRY {
+            return;
+        }
+        let Some(line) = self.contacts.get(slot).and_then(Contact::line) else { return };
+        let current = line.path;
+        self.consider(now, slot, path);
+        if path.rank() >= current.rank() {
+            self.consider(now, slot, current);
+        }
+        self.try_paths(now, slot);
+    }
+
+    /// A try on the path in use brings the peer's word about where we are, and its round trip.
+    pub(super) fn learn_address(&mut self, now: Instant, slot: u32) {
+        let path = self.contacts.get(slot).and_then(Contact::line).map(|l| l.path);
+        if let Some(path @ Path::Direct(_)) = path {
+            self.consider(now, slot, path);
+        }
+    }
+
+    /// Tries a path for a line, if that was not done of late.
+    pub(super) fn consider(&mut self, now: Instant, slot: u32, path: Path) {
+        let token = self.chance.u64();
+        let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
+        if let Some(line) = line.filter(|l| l.is_up()) {
+            line.paths.consider(now, line.path, path, token);
+        }
+    }
+
+    /// Tries everything that might lead to the peer, the path in use first.
+    pub(super) fn doubt(&mut self, now: Instant, slot: u32) {
+        let Some(contact) = self.contacts.get(slot) else { return };
+        let Some(line) = contact.line() else { return };
+        let paths = core::iter::once(line.path).chain(contact.all_paths());
+        let paths: Vec<_> = paths.collect();
+        let detour = paths.iter().any(|p| p.rank() > 0);
+        let peer = contact.hashname;
+        for path in paths {
+            self.consider(now, slot, path);
+        }
+        if !detour {
+            // There may be somebody who can carry.
+            let (known, at) = (true, Vec::new());
+            self.effects.push_back(Effect::Note(Note::Find { peer, known, at }));
+        }
+    }
+
+    /// Sends the tries that are due and takes a better path if one is proved. The line's deadline
+    /// is the caller's to set.
+    pub(super) fn try_paths(&mut self, now: Instant, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(line) = contact.line_mut().filter(|l| l.is_up()) else { return };
+        let current = line.path;
+        if line.paths.take_round(now) {
+            let better = contact.all_paths().filter(|p| p.rank() < current.rank());
+            for path in better.collect::<Vec<_>>() {
+                self.consider(now, slot, path);
+            }
+        }
+        loop {
+            let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
+            let Some((path, token)) = line.and_then(|l| l.paths.due(now)) else { break };
+            if self.may_try(now, slot, path) {
+                self.send_on(now, slot, path, Priority::HIGHEST, &Inner::probe(token));
+            }
+        }
+        self.choose_path(now, slot);
+    }
+
+    /// Addresses that others named get so many tries a second, whoever named them.
+    fn may_try(&mut self, now: Instant, slot: u32, path: Path) -> bool {
+        let Path::Direct(at) = path else { return true };
+        let known = self.contacts.get(slot).is_some_and(|c| c.is_proved(&at));
+        known || self.spend_on_stranger(now, &at)
+    }
+
+    /// Whether one more packet may go to an address that has proved nothing.
+    pub(super) fn spend_on_stranger(&mut self, now: Instant, at: &SocketAddr) -> bool {
+        let may = self.strangers.allow(now, &at.ip());
+        if !may {
+            self.counters.drops.count(DropReason::RateLimited);
+        }
+        may
+    }
+
+    fn choose_path(&mut self, now: Instant, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(line) = contact.line_mut() else { return };
+        let Some(path) = line.paths.choose(now, line.path) else { return };
+        line.path = path;
+        line.paths.improve((path.rank() > 0).then_some(now));
+        if let Path::Direct(address) = path {
+            contact.found_at(address);
+        }
+        self.counters.moves += 1;
+        self.announce_path(slot);
+        self.tell_line(slot);
+    }
+
+    /// Tells streams of the path's largest packet.
+    pub(super) fn announce_path(&mut self, slot: u32) {
+        let Some(line) = self.line_ref(slot) else { return };
+        let limits = &self.setting.limits;
+        if let Some(path) = self.contacts.get(slot).and_then(Contact::line).map(|l| l.path) {
+            let max_packet = path.max_packet(limits);
+            self.effects.push_back(Effect::LinePath { line, max_packet });
+        }
+    }
+
+    /// Answers a try, the way it came.
+    pub(super) fn answer_try(&mut self, now: Instant, slot: u32, path: Path, token: u64) {
+        let from = match path {
+            Path::Direct(from) => Some(from),
+            Path::Bridge(_) | Path::Mesh => None,
+        };
+        self.send_on(now, slot, path, Priority::HIGHEST, &Inner::probed(token, from));
+    }
+
+    /// A try of ours was answered.
+    pub(super) fn tried(&mut self, now: Instant, slot: u32, token: u64, us: Option<SocketAddr>) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let by = contact.hashname;
+        let Some(line) = contact.line_mut() else { return };
+        if !line.paths.answered(now, token) {
+            return self.counters.drops.count(DropReason::Unhandled);
+        }
+        if let Some(us) = us {
+            self.effects.push_back(Effect::Note(Note::SeenAs { by, us }));
+        }
+        self.choose_path(now, slot);
+        self.schedule(slot);
+    }
+
+    /// Seals a short packet for a path, the line's or another.
+    fn send_on(&mut self, now: Instant, slot: u32, path: Path, priority: Priority, packet: &[u8]) {
+        let write = |b: &mut BytesMut| {
+            b.extend_from_slice(packet);
+            Some(())
+        };
+        if let Some((frame, ())) = self.pool.frame(packet.len(), write) {
+            self.seal_on(now, slot, Some(path), priority, frame);
+        }
+    }
+
+    /// A peer may be at these addresses: somebody else says so.
+    pub(super) fn seen_at(&mut self, now: Instant, peer: Hashname, at: &[SocketAddr]) {
+        let Some(slot) = self.contacts.enter(peer) else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        at.iter().rev().for_each(|a| contact.seen_at(*a));
+        let direct = contact.line().is_some_and(|l| l.path.rank() == 0);
+        contact.hurry(now);
+        let state = super::contact::Standing::Seen;
+        if contact.state() == super::State::Unknown && !at.is_empty() {
+            self.becomes(slot, state);
+        }
+        if !direct {
+            at.iter().for_each(|a| self.consider(now, slot, Path::Direct(*a)));
+            self.try_paths(now, slot);
+        }
+        self.pursue(now, slot);
+    }
+}

@@ -1,0 +1,177 @@
+//! What strangers, liars and greedy guests get.
+
+use bytes::Bytes;
+use trunkline_proto::stage::plan::Role;
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::meet::Terms;
+use trunkline_proto::switch::{Answer, Introduction};
+use trunkline_proto::wire::meet::{Near, No, Word};
+use trunkline_proto::wire::packet;
+
+use super::world::{MS, Nat, SECOND, World, guest, identity, relay};
+
+fn say(w: &mut World, from: usize, to: usize, word: &Word) {
+    let what = Introduction::Say { peer: w.hashname(to), packet: word.emit() };
+    w.post(from, Role::Partition(0), Post::Introduce(what));
+}
+
+fn guests(terms: Terms) -> (World, usize, usize, usize) {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, terms);
+    let a = w.add(Nat::Open, guest(&w, v));
+    let b = w.add(Nat::Open, guest(&w, v));
+    for guest in [a, b] {
+        w.introduce(guest, v, true);
+    }
+    assert!(w.until(5 * SECOND, |w| [a, b].iter().all(|g| w.path(*g, v).is_some())));
+    (w, v, a, b)
+}
+
+#[test]
+fn s21_a_seek_without_a_line_is_answered_if_its_via_has_one_and_never_with_more() {
+    let (mut w, v, a, _) = guests(relay());
+    let (to, at) = (identity(7).hashname(), w.places[v].outside);
+    let stranger = ([198, 51, 100, 9], 9).into();
+    let ask = |w: &mut World, via, padding| {
+        let mut bytes = Word::Seek { id: 5, to, via: Some(via) }.emit().to_vec();
+        bytes.resize(bytes.len() + padding, 0);
+        let before = w.bytes.get(&stranger).map_or(0, |b| b.0);
+        w.inject(stranger, at, &bytes);
+        w.pass(50 * MS);
+        (w.bytes.get(&stranger).map_or(0, |b| b.0) - before, bytes.len())
+    };
+    let unknown = identity(6).hashname();
+    assert_eq!(ask(&mut w, unknown, 900).0, 0, "a via we hold no line to");
+    let known = w.hashname(a);
+    for padding in [0, 100, 500, 1_000] {
+        let (got, sent) = ask(&mut w, known, padding);
+        assert!(got <= sent, "{got} for {sent}");
+        assert!(got > 0);
+    }
+}
+
+#[test]
+fn s17_a_key_outside_a_line_is_shown_to_who_sent_as_much() {
+    let (mut w, v, ..) = guests(relay());
+    let (who, at) = (w.hashname(v), w.places[v].outside);
+    let stranger = ([198, 51, 100, 9], 9).into();
+    for (length, answered) in [(0, false), (500, false), (1_100, true)] {
+        let mut bytes = Word::Op { id: 5, who, seq: Some(0) }.emit().to_vec();
+        bytes.resize(bytes.len().max(length), 0);
+        let before = w.bytes.get(&stranger).map_or(0, |b| b.0);
+        w.inject(stranger, at, &bytes);
+        w.pass(50 * MS);
+        let got = w.bytes.get(&stranger).map_or(0, |b| b.0) - before;
+        assert!(got <= bytes.len());
+        assert_eq!(got > 0, answered, "{length}");
+    }
+}
+
+#[test]
+fn s22_pops_towards_a_third_party_bring_it_a_few_bytes_and_no_more() {
+    let (mut w, v, a, b) = guests(relay());
+    let victim: std::net::SocketAddr = ([198, 51, 100, 77], 53).into();
+    let who = w.hashname(b);
+    for _ in 0..2_000 {
+        say(&mut w, a, v, &Word::Pop { who, at: vec![victim; 4] });
+        w.pass(MS);
+    }
+    w.pass(2 * SECOND);
+    let (to, _) = w.bytes.get(&victim).copied().unwrap_or_default();
+    assert!(to <= 3 * 64, "{to} bytes to the victim");
+}
+
+#[test]
+fn s22_a_peer_that_offers_a_victims_address_for_its_line_brings_it_a_few_tries() {
+    let (mut w, v, a, _) = guests(relay());
+    let victim: std::net::SocketAddr = ([198, 51, 100, 77], 53).into();
+    let who = w.hashname(a);
+    for _ in 0..500 {
+        say(&mut w, a, v, &Word::Popping { who, at: vec![victim; 4] });
+        w.pass(2 * MS);
+    }
+    w.pass(5 * SECOND);
+    let (to, _) = w.bytes.get(&victim).copied().unwrap_or_default();
+    assert!(to <= 72 * 64, "{to} bytes to the victim");
+}
+
+#[test]
+fn s21_answers_nobody_asked_for_are_dropped() {
+    let (mut w, v, a, _) = guests(relay());
+    let liar = identity(6).hashname();
+    let near = vec![Near { who: liar, at: Some(([198, 51, 100, 77], 53).into()) }];
+    say(&mut w, a, v, &Word::See { id: 77, near });
+    let part = Ok((0, 1, Bytes::from_static(b"forged")));
+    say(&mut w, a, v, &Word::Key { id: 77, part });
+    w.pass(SECOND);
+    assert!(w.contact(v, 0).is_none());
+    assert_eq!(w.places[v].shard.meeting().unwrap().meeting().report(w.now).seen, 0);
+}
+
+#[test]
+fn s21_a_flood_of_seeks_is_answered_at_its_rate_and_no_faster() {
+    let (mut w, v, a, _) = guests(relay());
+    let to = identity(7).hashname();
+    for id in 0..5_000 {
+        say(&mut w, a, v, &Word::Seek { id, to, via: None });
+    }
+    w.pass(SECOND);
+    let seeks = w.places[v].shard.meeting().unwrap().meeting().counters().seeks;
+    assert!((200..=300).contains(&seeks), "{seeks}");
+}
+
+#[test]
+fn s22_a_relay_says_which_limit_a_bridge_met() {
+    for (bridges, expected) in [(0, No::Refused), (1, No::Full)] {
+        let mut w = World::new();
+        let v = w.add(Nat::Open, Terms { bridges, ..relay() });
+        let guests: Vec<_> = (0..4)
+            .map(|_| {
+                let g = w.add(Nat::Symmetric, guest(&w, v));
+                w.introduce(g, v, true);
+                g
+            })
+            .collect();
+        w.pass(SECOND);
+        for pair in guests.chunks(2) {
+            let peer = w.hashname(pair[1]);
+            w.ping(pair[0], peer, 1);
+            w.pass(5 * SECOND);
+        }
+        let last = w.contact(guests[2], guests[3]).unwrap();
+        assert_eq!(last.bridges, [(w.hashname(v), Some(Err(expected)))]);
+        assert!(!matches!(w.answer(guests[2], 1), Some(Answer::Pong(_))));
+        assert_eq!(w.answer(guests[0], 1).is_some(), bridges == 1);
+    }
+}
+
+#[test]
+fn s29_packets_outside_any_line_that_nothing_knows_are_the_applications() {
+    let (mut w, v, ..) = guests(relay());
+    let stranger = ([198, 51, 100, 9], 9).into();
+    let at = w.places[v].outside;
+    for json in [r#"{"_hello":1}"#, r#"{"anything":"else"}"#] {
+        let mut bytes = Vec::new();
+        packet::emit(json, &mut bytes).unwrap();
+        bytes.extend_from_slice(b"body");
+        w.inject(stranger, at, &bytes);
+    }
+    w.inject(stranger, at, &[0, 0, 0]);
+    w.inject(stranger, at, b"\x00\x09{\"line\":1}");
+    w.pass(50 * MS);
+    let got = &w.places[v].anonymous;
+    assert_eq!(got.len(), 2);
+    assert!(got.iter().all(|(from, bytes)| *from == stranger && bytes.ends_with(b"body")));
+}
+
+#[test]
+fn s6_packets_in_a_line_that_nothing_knows_are_the_applications() {
+    let (mut w, v, a, _) = guests(relay());
+    let mut bytes = Vec::new();
+    packet::emit(r#"{"_app":{"x":[1,2]},"more":true}"#, &mut bytes).unwrap();
+    bytes.extend_from_slice(b"body");
+    let say = Introduction::Say { peer: w.hashname(v), packet: bytes.clone().into() };
+    w.post(a, Role::Partition(0), Post::Introduce(say));
+    w.pass(50 * MS);
+    assert_eq!(w.places[v].unhandled, [(w.hashname(a), Bytes::from(bytes))]);
+}

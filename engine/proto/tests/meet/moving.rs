@@ -1,0 +1,104 @@
+//! A line moves to the best path there is, and back, and loses nothing on the way.
+
+use bytes::Bytes;
+use trunkline_proto::base::Priority;
+use trunkline_proto::switch::Path;
+use trunkline_proto::switch::streams::Open;
+
+use super::world::{MS, Nat, SECOND, WALL, World, guest, relay};
+
+fn met(a: Nat, b: Nat) -> (World, usize, usize, usize) {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, relay());
+    let a = w.add(a, guest(&w, v));
+    let b = w.add(b, guest(&w, v));
+    for guest in [a, b] {
+        w.introduce(guest, v, true);
+    }
+    let peer = w.hashname(b);
+    w.pass(SECOND);
+    w.ping(a, peer, 1);
+    assert!(w.until(10 * SECOND, |w| w.answer(a, 1).is_some()));
+    (w, v, a, b)
+}
+
+#[test]
+fn b1_a_line_falls_back_to_the_relay_and_returns_without_a_lost_or_doubled_byte() {
+    let (mut w, _, a, b) = met(Nat::Port, Nat::Port);
+    assert!(w.until(10 * SECOND, |w| w.is_direct(a, b)));
+    let peer = w.hashname(b);
+    let now = w.now;
+    let key = w.places[a].shard.open_stream(now, WALL, peer, Open::Generic, Priority::DEFAULT);
+    let key = key.unwrap();
+    let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n >> 3) as u8 ^ n as u8).collect();
+    let mut rest = Bytes::from(sent.clone());
+    let (mut relayed, mut direct_again) = (false, false);
+    for step in 0..60_000 {
+        if !rest.is_empty() {
+            let mut piece = rest.split_to(rest.len().min(2_000));
+            let now = w.now;
+            let _ = w.places[a].shard.write_stream(key, &mut piece);
+            let mut back = piece.to_vec();
+            back.extend_from_slice(&rest);
+            if !piece.is_empty() {
+                rest = back.into();
+            }
+            w.places[a].shard.flush(now, WALL);
+        }
+        match step {
+            500 => drop(w.cut.insert((a, b))),
+            8_000 => drop(w.cut.remove(&(a, b))),
+            _ => {}
+        }
+        w.pass(MS);
+        relayed |= step > 500 && matches!(w.path(a, b), Some(Path::Bridge(_)));
+        direct_again |= step > 8_000 && w.is_direct(a, b);
+        let got = w.places[b].read.values().next().map_or(0, Vec::len);
+        if got == sent.len() && direct_again {
+            break;
+        }
+    }
+    assert!(relayed, "never fell back: {:?}", w.contact(a, b));
+    assert!(direct_again, "never came back: {:?}", w.contact(a, b));
+    let got = w.places[b].read.values().next().unwrap();
+    assert_eq!(got.len(), sent.len());
+    assert!(*got == sent, "bytes differ");
+}
+
+#[test]
+fn s22_a_peer_whose_nat_gives_it_another_port_is_followed() {
+    let (mut w, _, a, b) = met(Nat::Open, Nat::Address);
+    assert!(w.until(5 * SECOND, |w| w.is_direct(a, b)));
+    // The NAT forgets: packets of b come from another port from now on.
+    w.places[b].outside.set_port(5_555);
+    w.places[b].forget();
+    let peer = w.hashname(a);
+    // What is answered to the old port is lost, but it tells where the new one is.
+    w.ping(b, peer, 3);
+    w.pass(2 * SECOND);
+    w.ping(b, peer, 4);
+    assert!(w.until(SECOND, |w| w.answer(b, 4).is_some()));
+    let at = w.places[b].outside;
+    assert!(
+        w.until(10 * SECOND, |w| w.path(a, b) == Some(Path::Direct(at))),
+        "{:?}",
+        w.contact(a, b)
+    );
+}
+
+#[test]
+fn s22_a_bridge_in_use_is_asked_for_again_and_lasts() {
+    let (mut w, v, a, b) = met(Nat::Symmetric, Nat::Symmetric);
+    assert!(matches!(w.path(a, b), Some(Path::Bridge(_))));
+    let peer = w.hashname(b);
+    for minute in 0..25 {
+        w.ping(a, peer, 100 + minute);
+        w.pass(60 * SECOND);
+        let pong = w.answer(a, 100 + minute);
+        assert!(
+            matches!(pong, Some(trunkline_proto::switch::Answer::Pong(_))),
+            "{minute}: {pong:?}"
+        );
+    }
+    assert!(w.places[v].shard.switch().unwrap().counters().carried > 50);
+}
