@@ -14,10 +14,10 @@ use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::wire::link::Cost;
 
-use crate::callbacks::{AnonPacket, Callbacks, LinePacket, OpQuestion, StateChange};
+use crate::callbacks::{AnonPacket, Callbacks, LinePacket, StateChange};
 use crate::config::keyfile::{self, KeysError};
 use crate::config::{DEFAULT_PORT, HostPort, TargetHosts, TargetRule, Transport};
-use crate::directory::Entry;
+use crate::directory::{self, Directory, DirectoryError, Entry};
 use crate::engine::{Engine, StartError};
 use crate::runtime::clock::Clock;
 use crate::setup::{Dial, Known, Listener, Setup, StandingProxy};
@@ -98,6 +98,7 @@ pub struct Builder {
     proxies: Vec<(Hashname, String, String)>,
     plan: Option<Plan>,
     callbacks: Callbacks,
+    directory: Option<Arc<dyn Directory>>,
     #[cfg(feature = "http")]
     http: http::HttpWords,
 }
@@ -117,6 +118,7 @@ impl Engine {
             proxies: Vec::new(),
             plan: None,
             callbacks: Callbacks::default(),
+            directory: None,
             #[cfg(feature = "http")]
             http: http::HttpWords::default(),
         }
@@ -255,14 +257,12 @@ impl Builder {
         self
     }
 
-    /// Answers, as an operator, questions for keys; in the place of a [`Directory`] of the set-up.
-    ///
-    /// [`Directory`]: crate::directory::Directory
+    /// Answers, as an operator, questions for the keys of a hashname, on a thread of its own.
     pub fn on_op(
         mut self,
-        f: impl Fn(OpQuestion) -> Option<Entry> + Send + Sync + 'static,
+        f: impl Fn(&Hashname) -> Result<Option<Entry>, DirectoryError> + Send + Sync + 'static,
     ) -> Self {
-        self.callbacks.op = Some(Arc::new(move |question| Ok(f(question))));
+        self.directory = Some(directory::from_fn(f));
         self
     }
 }
@@ -299,7 +299,10 @@ impl Builder {
             setup.dials.push(Dial { name: address, addresses, hashname, transport, cost });
         }
         let known = self.known.into_iter();
-        setup.known.extend(known.map(|(record, addresses)| Known { record, addresses }));
+        setup.known.extend(known.map(|(record, addresses)| {
+            let hashname = record.hashname();
+            Known { hashname, record: Some(record), addresses }
+        }));
         let mut rules = Vec::new();
         for text in &self.allow {
             rules.extend(rules_of(text)?);
@@ -313,6 +316,7 @@ impl Builder {
             setup.plan = plan;
         }
         setup.callbacks = self.callbacks;
+        setup.directory = self.directory.or(setup.directory);
         #[cfg(feature = "http")]
         self.http.fill(&mut setup.http)?;
         Ok(setup)

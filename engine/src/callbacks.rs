@@ -15,7 +15,6 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use trunkline_proto::base::Hashname;
 use trunkline_proto::switch::State;
 
-use crate::directory::{DirectoryError, Entry};
 use crate::stream::Stream;
 
 /// Events that wait for the callbacks. × ~100 bytes = 100 KiB, and what they hold: a packet each,
@@ -79,15 +78,6 @@ pub struct StateChange {
     pub state: State,
 }
 
-/// Somebody asks this node, an operator, for a key record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpQuestion {
-    /// Who asks: proved.
-    pub asker: Hashname,
-    /// Whose record is wanted.
-    pub wanted: Hashname,
-}
-
 /// What happened and nothing in the node handles.
 pub(crate) enum Event {
     /// A peer opened a generic stream.
@@ -98,14 +88,10 @@ pub(crate) enum Event {
     AnonPacket(AnonPacket),
     /// See [`StateChange`].
     State(StateChange),
-    /// See [`OpQuestion`]. The answer goes where the asker of this node waits for it.
-    Op(OpQuestion, Box<dyn FnOnce(Found) + Send>),
     /// The node stops.
     End,
 }
 
-/// What a directory has of a hashname.
-type Found = Result<Option<Entry>, DirectoryError>;
 type Call<T> = Option<Arc<dyn Fn(T) + Send + Sync>>;
 
 /// The application's functions.
@@ -116,7 +102,6 @@ pub struct Callbacks {
     pub(crate) line: Call<LinePacket>,
     pub(crate) anon: Call<AnonPacket>,
     pub(crate) state: Call<StateChange>,
-    pub(crate) op: Option<Arc<dyn Fn(OpQuestion) -> Found + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Callbacks {
@@ -132,7 +117,6 @@ impl Callbacks {
             || self.line.is_some()
             || self.anon.is_some()
             || self.state.is_some()
-            || self.op.is_some()
     }
 
     const fn take(&self, event: &Event) -> bool {
@@ -141,7 +125,6 @@ impl Callbacks {
             Event::LinePacket(_) => self.line.is_some(),
             Event::AnonPacket(_) => self.anon.is_some(),
             Event::State(_) => self.state.is_some(),
-            Event::Op(..) => self.op.is_some(),
             Event::End => true,
         }
     }
@@ -156,9 +139,6 @@ impl Callbacks {
             Event::LinePacket(packet) => self.line.iter().for_each(|f| f(packet.clone())),
             Event::AnonPacket(packet) => self.anon.iter().for_each(|f| f(packet.clone())),
             Event::State(change) => self.state.iter().for_each(|f| f(change)),
-            Event::Op(question, answer) => {
-                answer(self.op.as_ref().map_or(Ok(None), |f| f(question)))
-            }
             Event::End => {}
         }
     }
@@ -265,11 +245,6 @@ impl Dispatch {
         self.callbacks.stream.is_some() || self.callbacks.serve.is_some()
     }
 
-    /// Whether an operator's questions are answered.
-    pub(crate) const fn takes_op(&self) -> bool {
-        self.callbacks.op.is_some()
-    }
-
     /// Hands over a stream, or gives it back.
     pub(crate) fn stream(&self, stream: Stream) -> Result<(), Stream> {
         match self.dispatch(Event::Stream(stream)) {
@@ -363,22 +338,5 @@ mod tests {
         assert!((970..=976).contains(&refused), "{refused}");
         assert_eq!(dispatch.counters().overflowed, refused);
         (0..2_000 - refused).for_each(|_| go.send(()).unwrap());
-    }
-
-    #[test]
-    fn s7_an_operators_question_is_answered_by_its_callback() {
-        let (tell, told) = mpsc::channel();
-        let callbacks = Callbacks {
-            op: Some(Arc::new(|q: OpQuestion| {
-                assert_ne!(q.asker, q.wanted);
-                Ok(None)
-            })),
-            ..Callbacks::default()
-        };
-        let dispatch = Dispatch::start(callbacks).unwrap();
-        let [asker, wanted] = [1, 2].map(|n| Hashname::new([n; 32]));
-        let answer = Box::new(move |found: Found| tell.send(found.unwrap().is_none()).unwrap());
-        assert!(dispatch.dispatch(Event::Op(OpQuestion { asker, wanted }, answer)).is_ok());
-        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(true));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::Sender as Reply;
+use crossbeam::channel::{Sender as Reply, Sender as Questions};
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
@@ -21,9 +21,10 @@ use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
 use trunkline_proto::wire::package::Code;
 
-use crate::callbacks::{Callbacks, Dispatch};
+use crate::callbacks::Dispatch;
 use crate::handle::Handle;
 use crate::inbox::Arrivals;
+use crate::meeting::LookUp;
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{Command, Letter};
@@ -211,6 +212,8 @@ impl Engine {
         let tls = LinkTls::new(&setup.identity.signing_pkcs8())
             .map_err(|e| StartError::Tls(e.to_string()))?;
         let mut chance = Chance::from_seed(seed()?);
+        let sockets = Sockets::open(&setup)?;
+        let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
         let node = Node {
             plan: setup.plan,
             identity: setup.identity.clone(),
@@ -219,7 +222,7 @@ impl Engine {
             name,
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
-            terms: Default::default(),
+            terms: crate::meeting::terms(&setup, &udp),
             anonymous: setup.callbacks.anon.is_some(),
             line_secret: chance.bytes(),
         };
@@ -231,7 +234,7 @@ impl Engine {
             waiting: Mutex::new(HashMap::new()),
             inbox: Arc::default(),
             streams: Arc::default(),
-            dispatch: Dispatch::start(callbacks(&setup))?,
+            dispatch: Dispatch::start(setup.callbacks.clone())?,
             #[cfg(feature = "http")]
             http: crate::http::Http::new(setup.http.clone()),
             overflowed: AtomicU64::new(0),
@@ -246,8 +249,6 @@ impl Engine {
             seats.push((poll, mail));
             others.push(sender);
         }
-        let sockets = Sockets::open(&setup)?;
-        let (udp, links) = (sockets.udp_addresses(), sockets.link_addresses());
         let bells: Vec<_> = others.iter().cloned().map(Bell::new).collect();
         let handle = Handle::new(
             setup.identity.clone(),
@@ -256,9 +257,17 @@ impl Engine {
             others.clone(),
             bells.clone(),
         );
-        let workers =
-            build(&setup, &node, &shared, seats, (&others, bells), sockets, &tls, &mut chance)?;
         let mut engine = Self { handle, threads: Vec::new(), udp, links, gateway: None };
+        let mut lookups = None;
+        let meeting = others.get(setup.plan.seat(Role::Meeting));
+        if let (Some(directory), Some(meeting)) = (&setup.directory, meeting) {
+            let (questions, thread) = crate::meeting::answer(directory.clone(), meeting.clone())?;
+            lookups = Some(questions);
+            engine.threads.push(thread);
+        }
+        let make = Make { setup: &setup, node: &node, shared: &shared, others: &others, tls: &tls };
+        let seats = seats.into_iter().zip(bells).collect();
+        let workers = build(make, seats, sockets, lookups, &mut chance)?;
         engine.spawn(workers)?;
         #[cfg(feature = "http")]
         engine.start_http(&setup)?;
@@ -342,17 +351,6 @@ impl Drop for Engine {
     }
 }
 
-/// What the application wants to be told; a directory answers what it does not.
-fn callbacks(setup: &Setup) -> Callbacks {
-    let mut callbacks = setup.callbacks.clone();
-    if callbacks.op.is_none()
-        && let Some(directory) = setup.directory.clone()
-    {
-        callbacks.op = Some(Arc::new(move |question| directory.look_up(&question.wanted)));
-    }
-    callbacks
-}
-
 fn seat() -> io::Result<(Poll, Mail<Letter>, Sender<Letter>)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WAKE)?;
@@ -419,21 +417,30 @@ impl Sockets {
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "the parts of a node, put together once")]
+/// A thread's poller and mail, and the bell of its pipes.
+type Seat = ((Poll, Mail<Letter>), Arc<Bell>);
+
+/// What all workers of a node are made from.
+struct Make<'a> {
+    setup: &'a Setup,
+    node: &'a Node,
+    shared: &'a Arc<Shared>,
+    others: &'a [Sender<Letter>],
+    tls: &'a LinkTls,
+}
+
 fn build(
-    setup: &Setup,
-    node: &Node,
-    shared: &Arc<Shared>,
-    seats: Vec<(Poll, Mail<Letter>)>,
-    (others, bells): (&[Sender<Letter>], Vec<Arc<Bell>>),
+    make: Make<'_>,
+    seats: Vec<Seat>,
     mut sockets: Sockets,
-    tls: &LinkTls,
+    mut lookups: Option<Questions<LookUp>>,
     chance: &mut Chance,
 ) -> Result<Vec<Worker>, StartError> {
+    let Make { setup, node, shared, others, tls } = make;
     let clock = Clock::start();
     let plan = setup.plan;
     let mut workers = Vec::new();
-    for (seat, ((poll, mail), bell)) in seats.into_iter().zip(bells).enumerate() {
+    for (seat, ((poll, mail), bell)) in seats.into_iter().enumerate() {
         let here = |role: Role| (plan.seat(role) == seat).then_some(role);
         let partition = plan.roles().filter_map(here).find_map(|r| match r {
             Role::Partition(p) => Some(usize::from(p)),
@@ -470,6 +477,7 @@ fn build(
             tls: tls.clone(),
             tunnels: Tunnels::new(setup.allow.clone()),
             pipes: Pipes::new(bell),
+            lookups: if plan.seat(Role::Meeting) == seat { lookups.take() } else { None },
             pieces_per_write: setup.pieces_per_write,
         })?);
     }
@@ -480,13 +488,24 @@ fn build(
 fn introduce(shard: &mut Shard, setup: &Setup, partition: Option<usize>) {
     let Some(partition) = partition else { return };
     let (now, wall) = (trunkline_proto::base::Instant::ZERO, Clock::wall());
-    for known in &setup.known {
-        let owner = setup.plan.partition_of(&known.record.hashname().address());
-        if usize::from(owner) == partition {
-            let role = Role::Partition(owner);
-            let found = Post::Found(known.record.hashname(), known.addresses.clone());
+    let operators = setup.operators.iter().map(|o| (o.hashname, &o.addresses, None));
+    // A neighbour may well listen for lines where it does for links; a line that finds so needs no
+    // detour, and tells this node where it is seen from.
+    let dials = setup.dials.iter().map(|d| (d.hashname, &d.addresses, None));
+    let dials = dials.filter(|_| !setup.udp.is_empty());
+    let known = setup.known.iter().map(|k| (k.hashname, &k.addresses, k.record.clone()));
+    for (hashname, addresses, record) in dials.chain(operators).chain(known) {
+        let owner = setup.plan.partition_of(&hashname.address());
+        if usize::from(owner) != partition || hashname == setup.identity.hashname() {
+            continue;
+        }
+        let role = Role::Partition(owner);
+        if !addresses.is_empty() {
+            let found = Post::Found(hashname, addresses.clone());
             shard.handle(now, wall, Input::Post(role, found));
-            shard.handle(now, wall, Input::Post(role, Post::Learned(known.record.clone())));
+        }
+        if let Some(record) = record {
+            shard.handle(now, wall, Input::Post(role, Post::Learned(record)));
         }
     }
 }

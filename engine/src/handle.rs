@@ -173,29 +173,6 @@ impl Handle {
         self.ping(peer, Priority::HIGHEST, LINE_PROBE, patience)
     }
 
-    /// The hashnames nearest to `near` that this node knows of, itself not among them: those that
-    /// would know it.
-    ///
-    /// # Errors
-    /// [`Failure::Busy`].
-    pub fn resolve(&self, near: Hashname) -> Result<Vec<Hashname>, Failure> {
-        let token = self.shared.new_token();
-        let (reply, answer) = bounded(1);
-        if !self.shared.expect(token, reply) {
-            return Err(Failure::Busy);
-        }
-        let letter = Letter::Post(Role::Meeting, Post::Nearest(token, near));
-        let worker = self.workers.get(self.plan.seat(Role::Meeting));
-        let asked = worker.is_some_and(|w| w.push(Lane::Urgent, letter).is_ok());
-        match asked.then(|| answer.recv_timeout(PATIENCE)) {
-            Some(Ok(Answer::Nearest(found))) => Ok(found),
-            _ => {
-                self.shared.forget(token);
-                Err(Failure::Busy)
-            }
-        }
-    }
-
     /// What this node knows of another: the state of their relationship, the way its packets
     /// take. `None` if it knows nothing.
     ///
@@ -280,6 +257,39 @@ impl Handle {
             }
         }
         Ok(hops)
+    }
+
+    /// The hashnames of the space that are nearest to `to`, as far as this node can find out: the
+    /// nearest first. Empty if there is nobody to ask.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn nearest(&self, to: Hashname, patience: Duration) -> Result<Vec<Hashname>, Failure> {
+        let token = self.shared.new_token();
+        let (reply, answer) = bounded(1);
+        if !self.shared.expect(token, reply) {
+            return Err(Failure::Busy);
+        }
+        let seat = self.plan.seat(Role::Meeting);
+        let letter = Letter::Post(Role::Meeting, Post::Nearest(token, to));
+        let sent = self.workers.get(seat).is_some_and(|w| w.push(Lane::Urgent, letter).is_ok());
+        let answer = sent.then(|| answer.recv_timeout(patience));
+        self.shared.forget(token);
+        match answer {
+            Some(Ok(Answer::Nearest(found))) => Ok(found),
+            Some(Ok(Answer::Failed { code, by })) => Err(Failure::Code { code, by }),
+            Some(Err(_)) => Err(Failure::Code { code: Code::TimedOut, by: None }),
+            _ => Err(Failure::Busy),
+        }
+    }
+
+    /// As [`Self::nearest`], of a text: 64 hex digits are taken as they are, anything else by its
+    /// SHA-256.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn resolve(&self, what: &str, patience: Duration) -> Result<Vec<Hashname>, Failure> {
+        self.nearest(named(what), patience)
     }
 
     fn ask(
@@ -459,4 +469,14 @@ impl Drop for Tunnel {
             let _ = self.handle.command(self.seat, Command::CloseProxy(self.id));
         }
     }
+}
+
+/// The place in the space that a text names.
+pub(crate) fn named(what: &str) -> Hashname {
+    what.parse().unwrap_or_else(|_| {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, what.as_bytes());
+        let mut bytes = [0; Hashname::LEN];
+        bytes.iter_mut().zip(digest.as_ref()).for_each(|(b, d)| *b = *d);
+        Hashname::new(bytes)
+    })
 }

@@ -41,6 +41,7 @@ mod handle;
 #[cfg(feature = "http")]
 pub mod http;
 mod inbox;
+mod meeting;
 pub mod net;
 mod owner;
 pub mod runtime;
@@ -49,13 +50,13 @@ mod stream;
 
 pub use builder::{BuildError, Builder, KeySource};
 pub use callbacks::{
-    AnonPacket, CallbackCounters, Callbacks, LinePacket, MOST_SERVED, OpQuestion, StateChange,
+    AnonPacket, CallbackCounters, Callbacks, LinePacket, MOST_SERVED, StateChange,
 };
 pub use engine::{Engine, StartError};
 pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
 pub use inbox::Inbox;
 pub use owner::Owner;
-pub use setup::{Dial, Listener, OperatorAt, Setup, SetupError};
+pub use setup::{Dial, Known, Listener, OperatorAt, Setup, SetupError};
 pub use stream::{
     FIRST_OWN_CODE, Stream, StreamError, StreamListener, StreamOptions, StreamReader, StreamWriter,
 };

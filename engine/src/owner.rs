@@ -1,6 +1,8 @@
 //! A node as its owner sees it over the control socket: the engine's side of
 //! [`ControlTarget`].
 
+mod finding;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -17,6 +19,7 @@ use trunkline_proto::switch::streams::{Open, StreamStatus};
 use trunkline_proto::wire::package::Code;
 
 use crate::config::HostPort;
+use crate::control::finding::{SeekReport, WhyReport};
 use crate::control::members;
 use crate::control::protocol::{
     Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
@@ -231,6 +234,14 @@ impl ControlTarget for Owner {
             Fault::new(codes::ADDRESS, format!("cannot listen at {listen}: {error}"))
         })?;
         Ok(Box::new(Opened(tunnel)))
+    }
+
+    fn why(&self, to: Hashname) -> WhyReport {
+        self.why_it_is(to)
+    }
+
+    fn seek(&self, what: &str) -> Result<SeekReport, Fault> {
+        self.look_around(what)
     }
 
     fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {

@@ -9,11 +9,12 @@ use trunkline_proto::base::{Hashname, Limits};
 use trunkline_proto::crypto::{Identity, KeyRecord, SpaceRules};
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
+use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::switch::streams::StreamLimits;
 use trunkline_proto::wire::link::Cost;
 
 use crate::callbacks::Callbacks;
-use crate::config::{Config, PlacementMode, TargetHosts, Transport};
+use crate::config::{Config, Mesh, PlacementMode, TargetHosts, Transport};
 use crate::directory::{Directory, Register};
 #[cfg(feature = "http")]
 use crate::http::{Backend, GatewaySetup, HttpSetup};
@@ -47,8 +48,10 @@ pub struct Dial {
 /// A hashname known beforehand.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Its verified record.
-    pub record: Arc<KeyRecord>,
+    /// Who.
+    pub hashname: Hashname,
+    /// Its verified record; asked for at the addresses if there is none.
+    pub record: Option<Arc<KeyRecord>>,
     /// Where it listens on UDP.
     pub addresses: Vec<SocketAddr>,
 }
@@ -98,6 +101,9 @@ pub struct Setup {
     pub directory: Option<Arc<dyn Directory>>,
     /// The same as its owner edits it, if it is the node's own.
     pub register: Option<Arc<Register>>,
+    /// What it does for others who look for each other, and whom it keeps a line to so that it is
+    /// found. Operators, the directory and own addresses are added at the start.
+    pub terms: Terms,
     /// What peers may reach.
     pub allow: AllowList,
     /// Tunnels that are there as long as it runs.
@@ -167,6 +173,7 @@ impl Setup {
             operators: Vec::new(),
             directory: None,
             register: None,
+            terms: Terms { bridges: Mesh::default().bridges, ..Terms::default() },
             allow: AllowList::default(),
             proxies: Vec::new(),
             plan: default_plan(),
@@ -214,8 +221,14 @@ impl Setup {
             for address in &peer.addresses {
                 addresses.extend(resolve(address)?);
             }
-            setup.known.push(Known { record: Arc::new(record), addresses });
+            let (hashname, record) = (peer.hashname, record.map(Arc::new));
+            setup.known.push(Known { hashname, record, addresses });
+            if peer.introducer {
+                setup.terms.introducers.push(hashname);
+            }
         }
+        let Mesh { spacer, level, bridges, bridge_rate, bridge_time } = config.mesh;
+        setup.terms = Terms { spacer, level, bridges, bridge_rate, bridge_time, ..setup.terms };
         setup.join(config)?;
         setup.allow = allow_list(config)?;
         for p in &config.proxies {
@@ -242,7 +255,7 @@ impl Setup {
             let Some(record) = record.filter(|r| r.hashname() != own.hashname()) else { continue };
             let at = self.operators.iter().find(|o| o.hashname == hashname);
             let addresses = at.map(|o| o.addresses.clone()).unwrap_or_default();
-            self.known.push(Known { record, addresses });
+            self.known.push(Known { hashname, record: Some(record), addresses });
         }
         if let Some(path) = &config.node.directory {
             let register = Arc::new(Register::open(path, self.identity.clone())?);

@@ -175,7 +175,8 @@ fn interleaved_peers_form_runs_and_keep_their_order() {
     let counters = batch.counters();
     assert_eq!(counters.datagrams, 800);
     if a.segments() {
-        assert!(counters.calls <= 5, "{counters:?}");
+        // A loaded kernel takes less than all at once.
+        assert!(counters.calls <= counters.runs / 4, "{counters:?}");
     }
     for peer in &mut peers {
         let addr = peer.local_addr();

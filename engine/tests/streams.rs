@@ -254,6 +254,35 @@ fn s6_s13_each_stream_reaches_the_callback_once() {
 }
 
 #[test]
+fn s6_s16_s29_packets_that_nothing_handles_and_changes_of_state_reach_their_callbacks() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (state, states) = std::sync::mpsc::channel();
+    let (a, b) = pair(plans()[0].1, |setup| {
+        setup.udp.push("127.0.0.1:0".parse().expect("an address"));
+        let (tell, state) = (std::sync::Mutex::new(tell), std::sync::Mutex::new(state));
+        let builder = Engine::builder()
+            .identity(common::identity(5))
+            .on_anon_packet(move |p| drop(tell.lock().expect("a lock").send((p.json, p.body))))
+            .on_state(move |s| {
+                let _ = state.lock().expect("a lock").send((s.peer, s.state));
+            });
+        setup.callbacks = builder.into_setup().expect("a set-up").callbacks;
+    });
+    a.handle().line(b.handle().hashname(), PATIENCE).expect("a line");
+    let connected = (a.handle().hashname(), trunkline::proto::switch::State::Connected);
+    while states.recv_timeout(PATIENCE).expect("a change") != connected {}
+    let contact = b.handle().contact(connected.0).expect("a report").expect("a contact");
+    assert_eq!(contact.state, connected.1);
+
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let packet = [b"\0\x0a{\"_app\":1}".as_slice(), b"body"].concat();
+    socket.send_to(&packet, b.udp_addresses()[0]).expect("sent");
+    let (json, body) = told.recv_timeout(PATIENCE).expect("a packet");
+    assert_eq!((&*json, &*body), (&b"{\"_app\":1}"[..], &b"body"[..]));
+    assert!(told.try_recv().is_err(), "once");
+}
+
+#[test]
 fn s13_one_peer_opens_so_many_and_leaves_room_for_others() {
     let (a, b) = pair(plans()[0].1, |setup| {
         let held = std::sync::Mutex::new(Vec::new());

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, http, keys, operator, ping, proxy, run, sim, status, trace,
+    check, config, demo, http, keys, operator, ping, proxy, run, seek, sim, status, trace, why,
 };
 use crate::failure::Failure;
 
@@ -43,6 +43,8 @@ enum Command {
     Http(http::Args),
     Ping(ping::Args),
     Trace(trace::Args),
+    Why(why::Args),
+    Seek(seek::Args),
     Status(status::Args),
     Sim(sim::Args),
 }
@@ -60,6 +62,8 @@ impl Command {
             Self::Http(args) => http::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
+            Self::Why(args) => why::run(args),
+            Self::Seek(args) => seek::run(args),
             Self::Status(args) => status::run(args),
             Self::Sim(args) => sim::run(args),
         }

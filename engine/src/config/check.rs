@@ -277,9 +277,10 @@ impl Check<'_> {
         for peer in &self.config.peers {
             let option = format!("peer {}", peer.hashname.short());
             self.not_self(&option, peer.hashname, own);
-            match peer.key_record(self.now) {
-                Err(error) => self.error(&option, error),
-                Ok(record) => {
+            match peer.key_record(self.now).transpose() {
+                None => {}
+                Some(Err(error)) => self.error(&option, error),
+                Some(Ok(record)) => {
                     self.expiry(&option, &record);
                     let space = own.map(|own| own.record().space());
                     if let Some(space) = space.filter(|space| *space != record.space()) {

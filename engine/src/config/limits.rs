@@ -33,14 +33,14 @@ fn count<T: TryFrom<u64>>(raw: &Raw<'_>, low: u64, high: u64) -> Result<T, Strin
 }
 
 /// A size: `64KiB`.
-fn bytes<T: TryFrom<u64>>(raw: &Raw<'_>, low: u64, high: u64) -> Result<T, String> {
+pub(super) fn bytes<T: TryFrom<u64>>(raw: &Raw<'_>, low: u64, high: u64) -> Result<T, String> {
     let n = units::bytes(&raw.quantity()?).map_err(|e| e.to_string())?;
     let n = within(n, low..=high, units::show_bytes)?;
     T::try_from(n).map_err(|_| format!("{n} is too large for this machine"))
 }
 
 /// A duration: `250ms`.
-fn time(raw: &Raw<'_>, low: Duration, high: Duration) -> Result<Duration, String> {
+pub(super) fn time(raw: &Raw<'_>, low: Duration, high: Duration) -> Result<Duration, String> {
     let d = units::duration(&raw.quantity()?).map_err(|e| e.to_string())?;
     within(d, low..=high, units::show_duration)
 }

@@ -32,8 +32,8 @@ pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
 pub use model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
-    LogLevel, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Space,
-    Transport,
+    LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,
+    Space, Transport,
 };
 pub use rules::{Host, HostPort, NotAnAddress, TargetHosts, TargetRule};
 

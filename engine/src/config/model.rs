@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use trunkline_proto::base::{Hashname, Limits};
+use trunkline_proto::switch::meet::constants::LEVEL;
 
 use super::rules::{HostPort, TargetRule};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub links: Vec<Link>,
     /// Hashnames it can open a direct line to without asking anyone.
     pub peers: Vec<Peer>,
+    /// What it does for others who look for each other.
+    pub mesh: Mesh,
     /// What others may reach through it.
     pub sock: Sock,
     /// Tunnels that are there as long as the node runs.
@@ -56,6 +60,7 @@ impl Config {
             listen: Listen::default(),
             links: Vec::new(),
             peers: Vec::new(),
+            mesh: Mesh::default(),
             sock: Sock::default(),
             proxies: Vec::new(),
             http: Http::default(),
@@ -157,10 +162,39 @@ impl Link {
 pub struct Peer {
     /// Who.
     pub hashname: Hashname,
-    /// Its key record; see [`Peer::key_record`].
-    pub record: RecordSource,
+    /// Its key record; see [`Peer::key_record`]. Without one it is asked for at the addresses.
+    pub record: Option<RecordSource>,
     /// Where it listens on UDP.
     pub addresses: Vec<HostPort>,
+    /// Whether a line to it is kept, to be found and to find others through it.
+    pub introducer: bool,
+}
+
+/// `[mesh]`: what the node does for others who look for each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mesh {
+    /// Whether it answers those who look for hashnames, introduces them, and keeps lines for that.
+    pub spacer: bool,
+    /// Lines it aims at.
+    pub level: usize,
+    /// Pairs of hashnames whose packets it carries at once.
+    pub bridges: usize,
+    /// Bytes a second it carries for each of them, each way.
+    pub bridge_rate: u64,
+    /// How long it carries before they have to ask again.
+    pub bridge_time: Duration,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            spacer: false,
+            level: LEVEL,
+            bridges: 256,
+            bridge_rate: 8 << 20,
+            bridge_time: Duration::from_secs(600),
+        }
+    }
 }
 
 /// Where a peer's key record is.

@@ -100,12 +100,12 @@ pub fn from_text(text: &str, now: Wall) -> Result<KeyRecord, RecordTextError> {
 }
 
 impl Peer {
-    /// The peer's record, verified and its own.
+    /// The peer's record, verified and its own; none if the configuration has none.
     ///
     /// # Errors
     /// See [`RecordTextError`].
-    pub fn key_record(&self, now: Wall) -> Result<KeyRecord, RecordTextError> {
-        self.record.of(self.hashname, now)
+    pub fn key_record(&self, now: Wall) -> Result<Option<KeyRecord>, RecordTextError> {
+        self.record.as_ref().map(|r| r.of(self.hashname, now)).transpose()
     }
 }
 

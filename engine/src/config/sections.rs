@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use trunkline_proto::base::Hashname;
 use trunkline_proto::crypto::SpaceRules;
@@ -11,8 +12,8 @@ use trunkline_proto::crypto::SpaceRules;
 use super::limits;
 use super::model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
-    LogLevel, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Space,
-    Transport,
+    LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,
+    Space, Transport,
 };
 use super::read::{Raw, Section, closest};
 use super::rules::{HostPort, TargetRule};
@@ -23,6 +24,14 @@ const MOST_LISTENERS: usize = 64;
 const MOST_THREADS: u64 = 256;
 /// Entries of the allow-list, addresses of a peer.
 const MOST_ENTRIES: usize = 1_024;
+/// Lines a node may aim at: each costs some 4 KiB and two packets in 25 s.
+const MOST_LEVEL: u64 = 2_000;
+/// Bridges of one node, 160 bytes for each of its two ends.
+const MOST_BRIDGES: u64 = 100_000;
+/// Bytes a second of one bridge, one way.
+const BRIDGE_RATE: (u64, u64) = (1 << 10, 10 << 30);
+/// How long one is granted: short enough to be rid of it, long enough to be asked for again.
+const BRIDGE_TIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(86_400));
 /// `[[link]]`, `[[peer]]` and `[[proxy]]` sections, each.
 const MOST_SECTIONS: usize = 4_096;
 
@@ -36,6 +45,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let listen = listen(root.section("listen"));
     let links = all(root.sections("link", MOST_SECTIONS), link);
     let peers = all(root.sections("peer", MOST_SECTIONS), |s| peer(s, base));
+    let mesh = mesh(root.section("mesh"));
     let sock = sock(root.section("sock"));
     let proxies = all(root.sections("proxy", MOST_SECTIONS), proxy);
     let http = http(root.section("http"));
@@ -54,6 +64,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
         listen,
         links,
         peers,
+        mesh,
         sock,
         proxies,
         http,
@@ -143,12 +154,37 @@ fn link(mut s: Section<'_, '_>) -> Option<Link> {
 fn peer(mut s: Section<'_, '_>, base: &Path) -> Option<Peer> {
     let hashname = s.need("hashname", "who it is, 64 hex digits", hashname);
     let record = record(&mut s, base);
-    if record == Some(None) {
-        s.report("needs its key record: record = \"...\" or record_file = \"FILE\"");
-    }
     let addresses = s.list("addresses", MOST_ENTRIES, host_port).unwrap_or_default();
+    if record == Some(None) && addresses.is_empty() {
+        s.report(
+            "needs its key record: record = \"...\" or record_file = \"FILE\", or addresses to ask it \
+             for at",
+        );
+    }
+    let introducer = s.take("introducer", |r| r.flag()).unwrap_or_default();
     s.finish();
-    Some(Peer { hashname: hashname?, record: record??, addresses })
+    Some(Peer { hashname: hashname?, record: record?, addresses, introducer })
+}
+
+fn mesh(mut s: Section<'_, '_>) -> Mesh {
+    let usual = Mesh::default();
+    let spacer = s.take("spacer", |r| r.flag()).unwrap_or_default();
+    let mut count = |key, most| {
+        let n = s.take(key, |r| r.number(0..=most));
+        n.and_then(|n| usize::try_from(n).ok())
+    };
+    let level = count("level", MOST_LEVEL).unwrap_or(usual.level);
+    let bridges = count("bridges", MOST_BRIDGES).unwrap_or(usual.bridges);
+    let bridge_rate = s.take("bridge_rate", |r| limits::bytes(r, BRIDGE_RATE.0, BRIDGE_RATE.1));
+    let bridge_time = s.take("bridge_time", |r| limits::time(r, BRIDGE_TIME.0, BRIDGE_TIME.1));
+    s.finish();
+    Mesh {
+        spacer,
+        level,
+        bridges,
+        bridge_rate: bridge_rate.unwrap_or(usual.bridge_rate),
+        bridge_time: bridge_time.unwrap_or(usual.bridge_time),
+    }
 }
 
 /// The key record of a section, if it has one; none if it cannot be told which.

@@ -195,7 +195,7 @@ fn links_peers_and_proxies_read_as_written() {
     assert_eq!((first.cost, first.transport), (10, Transport::Tls));
     assert_eq!((second.name.as_str(), second.cost), ("b", 3));
     let [peer] = &config.peers[..] else { panic!() };
-    assert_eq!(peer.record, RecordSource::File("/etc/trunkline/peers/x".into()));
+    assert_eq!(peer.record, Some(RecordSource::File("/etc/trunkline/peers/x".into())));
     assert_eq!(peer.addresses[0].to_string(), "192.0.2.1:42424");
 }
 

@@ -9,6 +9,7 @@
 //! implements [`ControlTarget`]; nothing here knows how a node works.
 
 pub mod client;
+pub mod finding;
 pub mod members;
 pub mod path;
 pub mod protocol;

@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::finding::{SeekAsk, WhyAsk};
+
 /// The longest request, with its line feed.
 pub const LONGEST_REQUEST: usize = 64 << 10;
 
@@ -49,6 +51,10 @@ pub enum Act {
     /// A local port whose connections are HTTP connections to a hashname; otherwise as
     /// [`Act::Proxy`].
     Http(HttpAsk),
+    /// Why the line to a hashname is as it is. Answered by a [`super::finding::WhyReport`].
+    Why(WhyAsk),
+    /// Who is nearest to something. Answered by a [`super::finding::SeekReport`].
+    Seek(SeekAsk),
     /// Something with the members of the space, if the node is an operator. Answered by a
     /// [`MemberList`] of those it is about.
     Operator(OperatorAsk),

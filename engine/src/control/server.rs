@@ -23,6 +23,7 @@ use serde::Serialize;
 use tracing::{debug, warn};
 use trunkline_proto::base::{Hashname, Priority};
 
+use super::finding::{SeekReport, WhyReport};
 use super::protocol::{
     Act, Answer, Fault, Hop, LONGEST_REQUEST, MemberList, OperatorAsk, PingAsk, PingSummary, Probe,
     ProxyAsk, ProxyOpened, Request, TraceAsk, TraceReport, What, codes,
@@ -91,6 +92,20 @@ pub trait ControlTarget: Send + Sync {
     /// # Errors
     /// If it cannot be listened at `listen`.
     fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault>;
+
+    /// Tells all that is known of the way to a hashname.
+    fn why(&self, to: Hashname) -> WhyReport {
+        WhyReport { hashname: to.to_string(), ..WhyReport::default() }
+    }
+
+    /// Finds who is nearest to something.
+    ///
+    /// # Errors
+    /// If there is nobody to ask, as there is by default.
+    fn seek(&self, what: &str) -> Result<SeekReport, Fault> {
+        let _ = what;
+        Err(Fault::new(codes::NO_ROUTE, "this node has nobody to ask"))
+    }
 
     /// Does something with the members of the space.
     ///
@@ -307,6 +322,8 @@ impl ClientThread {
                     Err(fault) => Err(fault),
                 }
             }
+            Act::Why(ask) => hashname(&ask.hashname).and_then(|to| ok(&target.why(to))),
+            Act::Seek(ask) => target.seek(&ask.what).and_then(|found| ok(&found)),
             Act::Operator(ask) => target.operator(&ask).and_then(|members| ok(&members)),
             Act::Stop => {
                 // Answered first: the node may be gone before a later answer is sent.

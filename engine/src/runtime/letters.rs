@@ -84,6 +84,8 @@ pub struct Report {
     pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
     /// The route table, on the seat that has it.
     pub routes: Option<Arc<trunkline_proto::mesh::RouteTable>>,
+    /// What is known of bringing hashnames together, on the seat that does.
+    pub meeting: Option<trunkline_proto::switch::meet::MeetReport>,
     /// The local proxies: listening where, for whom, to what, and connections accepted.
     pub proxies: Vec<(SocketAddr, Hashname, String, u64)>,
     /// Rounds so far.

@@ -19,13 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam::channel::Sender as Questions;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
-use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Hashname, Instant};
+use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
-use trunkline_proto::stage::meeting::{MeetEvent, papers};
+use trunkline_proto::stage::meeting::MeetEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
@@ -40,9 +41,9 @@ use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
 use super::pipes::Pipes;
 use super::tunnels::{Context, Tunnels};
-use crate::callbacks::{AnonPacket, Event, LinePacket, OpQuestion, StateChange};
-use crate::directory::{DirectoryError, Entry};
+use crate::callbacks::{AnonPacket, Event, LinePacket, StateChange};
 use crate::engine::Shared;
+use crate::meeting::LookUp;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
 
@@ -103,6 +104,8 @@ pub(crate) struct Worker {
     next_link: u32,
     tunnels: Tunnels,
     pipes: Pipes,
+    /// Whom to ask for the keys of others, on the seat that is asked for them.
+    lookups: Option<Questions<LookUp>>,
     /// Messages for the application, of this round.
     arrived: Vec<Message>,
     pool: FramePool,
@@ -129,6 +132,7 @@ pub(crate) struct Parts {
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
     pub(crate) pipes: Pipes,
+    pub(crate) lookups: Option<Questions<LookUp>>,
     pub(crate) pieces_per_write: usize,
 }
 
@@ -167,6 +171,7 @@ impl Worker {
             next_link: 0,
             tunnels: parts.tunnels,
             pipes: parts.pipes,
+            lookups: parts.lookups,
             arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
             nap: Nap::new(),
@@ -400,7 +405,7 @@ impl Worker {
                     Output::Stream(key, event) => self.stream_event(now, key, &event),
                     Output::Link(event) => self.link_event(now, event),
                     Output::Mesh(event) => Self::mesh_event(&event),
-                    Output::Meet(event) => self.meet_event(now, event),
+                    Output::Meet(event) => self.meet_event(event),
                 }
             }
             let mut done = Vec::new();
@@ -430,34 +435,18 @@ impl Worker {
         }
     }
 
-    /// Somebody asks this node as an operator: the answer comes from the thread of callbacks,
-    /// since it may have to be read from a disk.
-    fn look_up(&mut self, now: Instant, (asker, id): (Hashname, u64), who: Hashname) {
-        let told = move |papers| Post::LookedUp { asker, id, who, papers };
-        let home = self.others.get(self.seat).cloned();
-        let answer = move |found: Result<Option<Entry>, DirectoryError>| match found {
-            Ok(entry) => {
-                let papers = entry.map(|e| papers(&e.voucher.unwrap_or_default(), &e.record));
-                let letter = Letter::Post(Role::Meeting, told(papers));
-                // A full mailbox loses the answer; the asker asks again.
-                let _ = home.is_some_and(|home| home.push(Lane::Urgent, letter).is_ok());
-            }
-            // Nobody is told that there is no such member when that is not known.
-            Err(error) => tracing::warn!(%error, "the directory did not answer"),
-        };
-        let event = Event::Op(OpQuestion { asker, wanted: who }, Box::new(answer));
-        if self.shared.dispatch.dispatch(event).is_err() && !self.shared.dispatch.takes_op() {
-            let post = Input::Post(Role::Meeting, told(None));
-            self.shard.handle(now, Clock::wall(), post);
-        }
-    }
-
-    fn meet_event(&mut self, now: Instant, event: MeetEvent) {
+    fn meet_event(&mut self, event: MeetEvent) {
         match event {
             MeetEvent::Nearest(token, found) => {
                 self.shared.answered(token, Answer::Nearest(found));
             }
-            MeetEvent::LookUp { asker, id, who } => self.look_up(now, (asker, id), who),
+            MeetEvent::LookUp { asker, id, who } => {
+                let look_up = LookUp { asker, id, who };
+                let asked = self.lookups.as_ref().is_some_and(|l| l.try_send(look_up).is_ok());
+                if !asked {
+                    self.drops.count(DropReason::QueueFull);
+                }
+            }
         }
     }
 
@@ -620,6 +609,7 @@ impl Worker {
             pipes: self.pipes.open(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
             routes: self.shard.routing().map(|r| r.table().clone()),
+            meeting: self.shard.meeting().map(|m| m.meeting().report(now)),
             proxies: self.tunnels.proxies(),
             rounds: self.rounds,
         }

@@ -13,9 +13,11 @@ pub mod operator;
 pub mod ping;
 pub mod proxy;
 pub mod run;
+pub mod seek;
 pub mod sim;
 pub mod status;
 pub mod trace;
+pub mod why;
 
 /// The first digits of a hashname in hex, enough to tell a few nodes apart; `-` if there is none.
 pub(crate) fn short(hashname: &str) -> String {

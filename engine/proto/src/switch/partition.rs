@@ -123,6 +123,8 @@ pub struct ContactReport {
     pub path: Option<Path>,
     /// Since it was last heard.
     pub silent: Option<Duration>,
+    /// Whether its key is known.
+    pub known: bool,
     /// Other paths that were tried.
     pub paths: Vec<PathReport>,
     /// Addresses it may be at: the configuration's, those it was heard from, those others named.
@@ -188,6 +190,7 @@ impl Switch {
             state: c.state(),
             path: c.line().map(|l| l.path),
             silent: c.line().map(|l| now.since(l.heard)),
+            known: c.record.is_some(),
             paths: c.line().map(|l| l.paths.report(now).collect()).unwrap_or_default(),
             addresses: c.all_addresses(),
             bridges: c.ways.iter().map(|w| (w.relay, w.state())).collect(),

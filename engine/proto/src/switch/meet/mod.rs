@@ -61,6 +61,8 @@ pub struct Terms {
     pub operators: Vec<Hashname>,
     /// Hashnames this node keeps a line to, to be found and to find through them.
     pub introducers: Vec<Hashname>,
+    /// Hashnames this node keeps a line to only to hear where it is seen from.
+    pub witnesses: Vec<Hashname>,
     /// Whether there is a directory of keys here.
     pub serves_keys: bool,
     /// Bridges this node carries at once; none if 0.
@@ -81,6 +83,7 @@ impl Default for Terms {
             level: constants::LEVEL,
             operators: Vec::new(),
             introducers: Vec::new(),
+            witnesses: Vec::new(),
             serves_keys: false,
             bridges: 0,
             bridge_rate: 8 << 20,
@@ -302,10 +305,10 @@ impl Meeting {
         let mut bytes = BytesMut::from(&packet[..]);
         let word = Word::from_json(&Packet::decode(&mut bytes)?)?;
         match word {
-            Word::Op { .. } | Word::Seek { .. } | Word::Pop { .. } | Word::Bridge { .. } => {
-                if !self.questions.allow(now, &peer) {
-                    return Err(DropReason::RateLimited);
-                }
+            Word::Op { .. } | Word::Seek { .. } | Word::Pop { .. } | Word::Bridge { .. }
+                if !self.questions.allow(now, &peer) =>
+            {
+                return Err(DropReason::RateLimited);
             }
             _ => {}
         }

@@ -26,7 +26,9 @@ const SETTLING: (u64, u64) = (8, 10);
 impl Meeting {
     /// One tick: introducers are kept, and a census says which lines are alive.
     pub(super) fn keep_up(&mut self, now: Instant) {
-        let idle = !self.terms.spacer && self.terms.introducers.is_empty();
+        let kept = self.terms.introducers.iter().chain(&self.terms.witnesses);
+        let kept: Vec<Hashname> = kept.copied().filter(|who| *who != self.host.us).collect();
+        let idle = !self.terms.spacer && kept.is_empty();
         if idle {
             self.tick = None;
             return;
@@ -40,7 +42,7 @@ impl Meeting {
         };
         let jitter = self.chance.below(u64::try_from(wait.as_micros() / 10).unwrap_or(1));
         self.tick = Some(now + wait - core::time::Duration::from_micros(jitter));
-        for peer in self.terms.introducers.clone() {
+        for peer in kept {
             self.keep(now, peer);
             if self.table.line(&peer).is_some() {
                 self.ping(peer);
@@ -93,7 +95,7 @@ impl Meeting {
     /// Looks for our own neighbourhood and for a place far away.
     fn look_around(&mut self, now: Instant) {
         let (always, later) = SETTLING;
-        if self.ticks <= always || self.ticks % later == 0 {
+        if self.ticks <= always || self.ticks.is_multiple_of(later) {
             self.search(now, self.host.us, Aim::Upkeep);
             let anywhere = Hashname::new(self.chance.bytes());
             self.search(now, anywhere, Aim::Upkeep);
