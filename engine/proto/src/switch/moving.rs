@@ -1,5 +1,5 @@
 //! Which path a line takes: better ones tried while it runs, others when it falls silent, and the
-//! tries of the peer answered (PROTOCOL §4.7). What counts as better is `paths`.
+//! tries of the peer answered (PROTOCOL §4.8). What counts as better is `paths`.
 
 use std::net::SocketAddr;
 

@@ -369,6 +369,7 @@ impl Switch {
     fn rested(&mut self, slot: u32, rested: bool) {
         if rested {
             self.announce_line(slot);
+            self.tell_line(slot);
             self.schedule(slot);
         }
     }
