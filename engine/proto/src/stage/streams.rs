@@ -216,6 +216,14 @@ impl StreamStage {
         }
     }
 
+    /// Reads no more of a stream; the peer's writer hears of it.
+    pub fn stop(&mut self, now: Instant, key: StreamKey) {
+        if let Some(streams) = self.streams(key.peer) {
+            streams.stop(now, key.id, StreamCode::CANCELLED).ok();
+            self.touch(key.peer);
+        }
+    }
+
     /// Ends a stream at once, both halves.
     pub fn reset(&mut self, now: Instant, key: StreamKey, code: StreamCode, reason: &str) {
         if let Some(streams) = self.streams(key.peer) {

@@ -94,7 +94,7 @@ impl Meeting {
     /// Looks for our own neighbourhood and for a place far away.
     fn look_around(&mut self, now: Instant) {
         let (always, later) = SETTLING;
-        if self.ticks <= always || self.ticks % later == 0 {
+        if self.ticks <= always || self.ticks.is_multiple_of(later) {
             self.search(now, self.host.us, Aim::Upkeep);
             let anywhere = Hashname::new(self.chance.bytes());
             self.search(now, anywhere, Aim::Upkeep);

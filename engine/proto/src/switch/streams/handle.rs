@@ -106,6 +106,7 @@ impl Streams {
                     let open = match info.what {
                         OpenWhat::Generic => Open::Generic,
                         OpenWhat::Sock(target) => Open::Sock(target.into()),
+                        OpenWhat::Req => Open::Req,
                     };
                     let (id, priority) = (StreamId(id), info.priority);
                     let stream =

@@ -310,6 +310,7 @@ fn data_header(stream: &Stream, now: Instant, cut: Cut, credit: u64) -> DataHead
             let what = match &stream.open {
                 Open::Generic => OpenWhat::Generic,
                 Open::Sock(target) => OpenWhat::Sock(target),
+                Open::Req => OpenWhat::Req,
             };
             Some(OpenInfo { what, priority: stream.priority, credit })
         }
