@@ -278,11 +278,11 @@ fn every_configuration_in_the_guides_is_one() {
     let guide = include_str!("../../../docs/guides/deploy.md");
     let http = include_str!("../../../docs/guides/http.md");
     let spaces = include_str!("../../../docs/guides/spaces.md");
-    for (text, expected) in [(readme, 4), (guide, 4), (spaces, 2), (http, 2)] {
+    for (text, expected) in [(readme, 6), (guide, 4), (spaces, 2), (http, 2)] {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();
-            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "B_HASHNAME"];
+            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "MEET_HASHNAME", "B_HASHNAME"];
             let text = names.iter().fold(text.to_owned(), |text, name| text.replace(name, HASH));
             assert!(parse(&text).is_ok(), "{text}");
             blocks += 1;
