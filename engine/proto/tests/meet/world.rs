@@ -21,7 +21,8 @@ pub(crate) const WALL: Wall = Wall::from_secs(1_800_000_000);
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// Identities of one space; slow to make, so once.
+/// Identities of one space; slow to make, so once, and two at a time.
+#[allow(clippy::disallowed_methods, reason = "no thread of a node")]
 pub(crate) fn identity(index: usize) -> Arc<Identity> {
     static ALL: OnceLock<Vec<Arc<Identity>>> = OnceLock::new();
     let make = |seed: u64| {
