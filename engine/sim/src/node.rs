@@ -12,6 +12,7 @@ use trunkline_proto::crypto::{Identity, SpaceRules};
 use trunkline_proto::shard::{Input, Node as Settings, Shard};
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::wire::link::NodeName;
 
 use crate::agenda::{Agenda, Event};
@@ -92,7 +93,7 @@ impl Node {
             name: NodeName::new(format!("n{}", self.index).as_bytes()).expect("a name"),
             limits: Arc::new(scenario.limits.clone()),
             stream_limits: scenario.stream_limits.clone(),
-            terms: Default::default(),
+            terms: self.terms(scenario, everyone),
             anonymous: false,
             line_secret: self.chance.bytes(),
         };
@@ -112,6 +113,17 @@ impl Node {
         for seat in 0..self.seats.len() {
             self.wake(seat, around);
         }
+    }
+
+    /// What the node does for others, and whom it keeps a line to.
+    fn terms(&self, scenario: &Scenario, everyone: &[Arc<Identity>]) -> Terms {
+        let local = vec![address_of(self.index)];
+        let Some(introducer) = scenario.introducer else { return Terms::default() };
+        if introducer == self.index {
+            return Terms { spacer: true, bridges: 16, local, ..Terms::default() };
+        }
+        let introducers = vec![everyone[introducer].hashname()];
+        Terms { introducers, local, ..Terms::default() }
     }
 
     /// Tells the partitions whom the configuration knows, as the engine does.

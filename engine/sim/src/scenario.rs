@@ -175,6 +175,8 @@ pub(crate) struct Scenario {
     pub(crate) edges: Vec<Edge>,
     /// Who knows whose record and address from the beginning.
     pub(crate) known: Vec<(usize, usize)>,
+    /// A node that meshes and carries for others, and to which all others keep a line, if any.
+    pub(crate) introducer: Option<usize>,
     /// What UDP does, from each node.
     pub(crate) udp: Vec<Conditions>,
     pub(crate) limits: Limits,
@@ -224,6 +226,13 @@ impl Scenario {
                 }
             }
         }
+        let introducer = chance.percent(40).then(|| chance.index(nodes.len()));
+        for guest in (0..nodes.len()).filter(|_| introducer.is_some()) {
+            let pair = (guest, introducer.unwrap_or(guest));
+            if pair.0 != pair.1 && !known.contains(&pair) {
+                known.push(pair);
+            }
+        }
         let udp = nodes.iter().map(|_| udp(&mut chance, mood)).collect();
         let start = Instant::ZERO + chance.time(secs(2), secs(4));
         let trouble = chance.time(secs(8), secs(22));
@@ -237,6 +246,7 @@ impl Scenario {
             nodes,
             edges,
             known,
+            introducer,
             udp,
             streams: Vec::new(),
             asks: Vec::new(),
