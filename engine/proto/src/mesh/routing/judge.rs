@@ -112,7 +112,11 @@ impl Routing {
         let said = Announcement::parse(body)?;
         let held = self.database.judge(&said.head, said.signature());
         let serial = self.identity.record().serial();
-        if said.head.order <= self.own.order(serial) && held != Freshness::Newer {
+        // The same word of the past comes from every neighbour, and the database may still hold an
+        // older one of ours: what is below the order we go on from is nothing new.
+        let ours = self.own.order(serial);
+        let order = &said.head.order;
+        if *order < ours || (*order == ours && held != Freshness::Newer) {
             return Err(DropReason::StaleAnnouncement);
         }
         if let Some(until) = self.verifies_from(now, &from) {

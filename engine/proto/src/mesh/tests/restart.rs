@@ -53,6 +53,20 @@ fn n11_a_restart_is_told_also_to_a_part_that_was_away() {
 }
 
 #[test]
+fn n11_one_word_of_the_past_from_every_neighbour_is_one_word() {
+    let mut w = World::wired(2, 1, &[(0, 1)]);
+    w.run(5 * SEC);
+    let past = word(&member(0), u64::MAX - 5, 4, &[]);
+    let heard: Vec<_> = (0..10).map(|_| w.inject(0, 0, &past)).collect();
+    assert!(heard[0].is_ok(), "{heard:?}");
+    assert!(heard[1..].iter().all(|h| *h == Err(DropReason::StaleAnnouncement)), "{heard:?}");
+    w.run(2 * SEC);
+    w.assert_converged();
+    assert_eq!(told_cloned(&w, 0, 0), 0);
+    assert_eq!(epoch_of(&w, 1, 0), u64::MAX - 4);
+}
+
+#[test]
 fn n11_at_the_end_of_all_epochs_sequences_go_on() {
     let mut w = World::wired(3, 1, &[(0, 1), (1, 2)]);
     w.run(5 * SEC);
