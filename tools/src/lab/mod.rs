@@ -30,6 +30,7 @@
 mod commands;
 mod host;
 mod links;
+mod nat;
 mod probe;
 
 use std::io::{self, Write};
@@ -40,6 +41,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use commands::LabError;
 pub use host::{Host, Running};
 pub use links::{End, Link};
+pub use nat::{GATE_PORT, Gate, Nat};
 pub use probe::{Answers, Echo};
 
 /// The first letters of every namespace a laboratory makes.
