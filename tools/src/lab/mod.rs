@@ -31,7 +31,9 @@ mod commands;
 mod host;
 mod links;
 mod nat;
+pub mod nodes;
 mod probe;
+pub mod strangers;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
