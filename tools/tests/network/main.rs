@@ -1,6 +1,7 @@
 //! Whole nodes in namespaces: ordinary clients through tunnels over links with delay and loss,
 //! and routes that heal. Needs root; says so otherwise.
 
+mod clients;
 mod moving;
 mod nats;
 mod priority;
