@@ -16,10 +16,12 @@ use trunkline_proto::base::{BootEpoch, Chance, Hashname, Limits};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::streams::Open;
 use trunkline_proto::switch::{Answer, Message, Token};
 use trunkline_proto::wire::link::NodeName;
 use trunkline_proto::wire::package::Code;
 
+use crate::callbacks::Dispatch;
 use crate::handle::Handle;
 use crate::inbox::Arrivals;
 use crate::meeting::LookUp;
@@ -27,9 +29,12 @@ use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, U
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{Command, Letter};
 use crate::runtime::mailbox::{Lane, Mailbox, Receiver as Mail, Sender};
+use crate::runtime::pipe::Bell;
+use crate::runtime::pipes::Pipes;
 use crate::runtime::tunnels::Tunnels;
 use crate::runtime::worker::{Parts, WAKE, Worker};
 use crate::setup::Setup;
+use crate::stream::{self, Stream};
 
 /// Letters a mailbox holds, urgent and ordinary. × ~200 bytes = 1 MiB a worker, and what the
 /// letters hold: at most a frame each.
@@ -69,6 +74,11 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     waiting: Mutex<HashMap<Token, Reply<Answer>>>,
     pub(crate) inbox: Arc<Arrivals>,
+    /// Streams that peers opened, for whoever listens.
+    pub(crate) streams: Arc<stream::Arrivals>,
+    pub(crate) dispatch: Dispatch,
+    #[cfg(feature = "http")]
+    pub(crate) http: crate::http::Http,
     /// Messages the application did not take in time.
     pub(crate) overflowed: AtomicU64,
     /// Messages sent without waiting that came back, by the number of the code.
@@ -127,6 +137,30 @@ impl Shared {
         }
     }
 
+    /// Whether anyone takes streams that peers open for this.
+    pub(crate) fn takes(&self, open: &Open) -> bool {
+        match open {
+            Open::Generic => self.streams.is_listened_to() || self.dispatch.takes_streams(),
+            #[cfg(feature = "http")]
+            Open::Req => self.http.serves(),
+            _ => false,
+        }
+    }
+
+    /// Gives a stream to who takes it, or back if they have too many.
+    pub(crate) fn give(&self, open: &Open, stream: Stream) -> Result<(), Stream> {
+        match open {
+            Open::Generic if self.streams.is_listened_to() => self.streams.put(stream),
+            Open::Generic => self.dispatch.stream(stream),
+            #[cfg(feature = "http")]
+            Open::Req => match self.http.give(crate::http::Job::Serve(stream)) {
+                Err(crate::http::Job::Serve(stream)) => Err(stream),
+                _ => Ok(()),
+            },
+            _ => Err(stream),
+        }
+    }
+
     pub(crate) fn reachable(&self, node: Hashname, yes: bool) {
         let mut nodes = self.nodes.lock();
         if yes {
@@ -148,6 +182,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.inbox.close();
+        self.streams.close();
     }
 }
 
@@ -157,6 +192,7 @@ pub struct Engine {
     threads: Vec<JoinHandle<()>>,
     udp: Vec<SocketAddr>,
     links: Vec<SocketAddr>,
+    gateway: Option<SocketAddr>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -187,7 +223,7 @@ impl Engine {
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
             terms: crate::meeting::terms(&setup, &udp),
-            anonymous: false,
+            anonymous: setup.callbacks.anon.is_some(),
             line_secret: chance.bytes(),
         };
         let shared = Arc::new(Shared {
@@ -197,6 +233,10 @@ impl Engine {
             stopping: AtomicBool::new(false),
             waiting: Mutex::new(HashMap::new()),
             inbox: Arc::default(),
+            streams: Arc::default(),
+            dispatch: Dispatch::start(setup.callbacks.clone())?,
+            #[cfg(feature = "http")]
+            http: crate::http::Http::new(setup.http.clone()),
             overflowed: AtomicU64::new(0),
             came_back: std::array::from_fn(|_| AtomicU64::new(0)),
             nodes: Mutex::new(HashSet::new()),
@@ -209,9 +249,15 @@ impl Engine {
             seats.push((poll, mail));
             others.push(sender);
         }
-        let handle =
-            Handle::new(setup.identity.clone(), setup.plan, shared.clone(), others.clone());
-        let mut engine = Self { handle, threads: Vec::new(), udp, links };
+        let bells: Vec<_> = others.iter().cloned().map(Bell::new).collect();
+        let handle = Handle::new(
+            setup.identity.clone(),
+            setup.plan,
+            shared.clone(),
+            others.clone(),
+            bells.clone(),
+        );
+        let mut engine = Self { handle, threads: Vec::new(), udp, links, gateway: None };
         let mut lookups = None;
         let meeting = others.get(setup.plan.seat(Role::Meeting));
         if let (Some(directory), Some(meeting)) = (&setup.directory, meeting) {
@@ -220,14 +266,28 @@ impl Engine {
             engine.threads.push(thread);
         }
         let make = Make { setup: &setup, node: &node, shared: &shared, others: &others, tls: &tls };
+        let seats = seats.into_iter().zip(bells).collect();
         let workers = build(make, seats, sockets, lookups, &mut chance)?;
         engine.spawn(workers)?;
+        #[cfg(feature = "http")]
+        engine.start_http(&setup)?;
         for p in &setup.proxies {
-            let opened = engine.handle.listen_for(p.peer, &p.target, p.listen);
+            let open = Open::Sock(p.target.clone().into());
+            let opened = engine.handle.listen_for(p.peer, open, p.listen);
             let what = || format!("{} for the proxy to {}", p.listen, p.target);
             opened.map_err(|source| StartError::Listen { what: what(), source })?.keep();
         }
         Ok(engine)
+    }
+
+    #[cfg(feature = "http")]
+    fn start_http(&mut self, setup: &Setup) -> Result<(), StartError> {
+        let started = self.handle.shared().http.start(&self.handle);
+        self.gateway = started.map_err(|source| match &setup.http.gateway {
+            Some(g) => StartError::Listen { what: format!("{} for browsers", g.listen), source },
+            None => StartError::Worker(source),
+        })?;
+        Ok(())
     }
 
     fn spawn(&mut self, workers: Vec<Worker>) -> io::Result<()> {
@@ -256,6 +316,12 @@ impl Engine {
         &self.links
     }
 
+    /// Where browsers reach peers, if they do.
+    #[must_use]
+    pub const fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway
+    }
+
     /// Says goodbye to peers and neighbours and ends all threads.
     pub fn stop(mut self) {
         self.end();
@@ -266,6 +332,9 @@ impl Engine {
             return;
         }
         self.handle.command_all(|| Command::Drain);
+        self.handle.shared().dispatch.stop();
+        #[cfg(feature = "http")]
+        self.handle.shared().http.stop();
         // Goodbyes cross between seats and into sockets; nobody answers them.
         std::thread::park_timeout(if self.handle.plan().seats() > 1 { DRAIN } else { DRAIN / 4 });
         self.handle.end();
@@ -290,7 +359,7 @@ fn seat() -> io::Result<(Poll, Mail<Letter>, Sender<Letter>)> {
 }
 
 /// The operating system's chance, asked once.
-fn seed() -> io::Result<[u8; 32]> {
+pub(crate) fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("no random numbers"))?;
     Ok(seed)
@@ -348,6 +417,9 @@ impl Sockets {
     }
 }
 
+/// A thread's poller and mail, and the bell of its pipes.
+type Seat = ((Poll, Mail<Letter>), Arc<Bell>);
+
 /// What all workers of a node are made from.
 struct Make<'a> {
     setup: &'a Setup,
@@ -359,7 +431,7 @@ struct Make<'a> {
 
 fn build(
     make: Make<'_>,
-    seats: Vec<(Poll, Mail<Letter>)>,
+    seats: Vec<Seat>,
     mut sockets: Sockets,
     mut lookups: Option<Questions<LookUp>>,
     chance: &mut Chance,
@@ -368,7 +440,7 @@ fn build(
     let clock = Clock::start();
     let plan = setup.plan;
     let mut workers = Vec::new();
-    for (seat, (poll, mail)) in seats.into_iter().enumerate() {
+    for (seat, ((poll, mail), bell)) in seats.into_iter().enumerate() {
         let here = |role: Role| (plan.seat(role) == seat).then_some(role);
         let partition = plan.roles().filter_map(here).find_map(|r| match r {
             Role::Partition(p) => Some(usize::from(p)),
@@ -404,6 +476,7 @@ fn build(
             dials,
             tls: tls.clone(),
             tunnels: Tunnels::new(setup.allow.clone()),
+            pipes: Pipes::new(bell),
             lookups: if plan.seat(Role::Meeting) == seat { lookups.take() } else { None },
             pieces_per_write: setup.pieces_per_write,
         })?);

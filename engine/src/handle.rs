@@ -1,5 +1,7 @@
 //! What an application does with a running node.
 
+mod streams;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -13,17 +15,22 @@ use trunkline_proto::base::{Address, Hashname, Priority};
 use trunkline_proto::crypto::Identity;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
-use trunkline_proto::switch::{Answer, Ask, Question, Token};
+use trunkline_proto::switch::streams::Open;
+use trunkline_proto::switch::{Answer, Ask, ContactReport, Question, Token};
 use trunkline_proto::wire::package::Code;
 
+use crate::callbacks::CallbackCounters;
 use crate::engine::Shared;
 use crate::inbox::Inbox;
 use crate::runtime::letters::{Command, Letter, Report};
 use crate::runtime::mailbox::{Lane, Sender};
+use crate::runtime::pipe::Bell;
 use crate::runtime::tunnels::ProxyId;
 
 /// How long a worker may take to answer its owner.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of the packet that shows that a line is open.
+const LINE_PROBE: usize = 9;
 /// The most hops a trace looks for.
 const HOPS: u8 = 32;
 /// Messages and bytes of them that cross to a worker in one letter. 4,096 letters hold 1 GiB at
@@ -82,6 +89,7 @@ pub struct Handle {
     plan: Plan,
     shared: Arc<Shared>,
     workers: Vec<Sender<Letter>>,
+    bells: Vec<Arc<Bell>>,
     proxies: Arc<AtomicU64>,
 }
 
@@ -97,8 +105,9 @@ impl Handle {
         plan: Plan,
         shared: Arc<Shared>,
         workers: Vec<Sender<Letter>>,
+        bells: Vec<Arc<Bell>>,
     ) -> Self {
-        Self { identity, plan, shared, workers, proxies: Arc::default() }
+        Self { identity, plan, shared, workers, bells, proxies: Arc::default() }
     }
 
     pub(crate) fn workers(&self) -> &[Sender<Letter>] {
@@ -137,21 +146,55 @@ impl Handle {
     /// # Errors
     /// The system's, when `listen` cannot be listened at.
     pub fn proxy(&self, peer: Hashname, target: &str, listen: SocketAddr) -> io::Result<Tunnel> {
-        self.listen_for(peer, target, listen)
+        self.listen_for(peer, Open::Sock(target.into()), listen)
+    }
+
+    /// Opens a local port: each connection to it is an HTTP connection to `peer`, which serves it
+    /// as `req` (its `[http]`). It stays open until the tunnel is dropped.
+    ///
+    /// # Errors
+    /// The system's, when `listen` cannot be listened at.
+    pub fn http_proxy(&self, peer: Hashname, listen: SocketAddr) -> io::Result<Tunnel> {
+        self.listen_for(peer, Open::Req, listen)
+    }
+
+    /// What became of events for callbacks, so far.
+    #[must_use]
+    pub fn callback_counters(&self) -> CallbackCounters {
+        self.shared.dispatch.counters()
+    }
+
+    /// Opens a line to `peer`, and whatever is needed for it, and waits until it carries packets.
+    /// Gives back how long a packet took there and back.
+    ///
+    /// # Errors
+    /// [`Failure`], when there is no way or `patience` ends.
+    pub fn line(&self, peer: Hashname, patience: Duration) -> Result<Duration, Failure> {
+        self.ping(peer, Priority::HIGHEST, LINE_PROBE, patience)
+    }
+
+    /// What this node knows of another: the state of their relationship, the way its packets
+    /// take. `None` if it knows nothing.
+    ///
+    /// # Errors
+    /// [`Failure::Busy`].
+    pub fn contact(&self, peer: Hashname) -> Result<Option<ContactReport>, Failure> {
+        let reports = self.report()?;
+        let mut contacts = reports.into_iter().flat_map(|r| r.contacts);
+        Ok(contacts.find(|c| c.hashname == peer))
     }
 
     pub(crate) fn listen_for(
         &self,
         peer: Hashname,
-        target: &str,
+        open: Open,
         listen: SocketAddr,
     ) -> io::Result<Tunnel> {
         let partition = self.plan.partition_of(&peer.address());
         let seat = self.plan.seat(self.plan.streams_of(partition));
         let id = ProxyId(self.proxies.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = bounded(1);
-        let target = target.to_owned();
-        self.command(seat, Command::OpenProxy { id, peer, target, listen, reply })?;
+        self.command(seat, Command::OpenProxy { id, peer, open, listen, reply })?;
         let gone = |_| io::Error::new(io::ErrorKind::TimedOut, "the worker did not answer");
         let local = answer.recv_timeout(PATIENCE).map_err(gone)??;
         Ok(Tunnel { handle: self.clone(), seat, id, local, kept: false })
@@ -159,11 +202,11 @@ impl Handle {
 
     fn command(&self, seat: usize, command: Command) -> io::Result<()> {
         let worker = self.workers.get(seat);
-        let pushed = worker.map(|w| w.push(Lane::Urgent, Letter::Command(command)));
-        match pushed {
-            Some(Ok(())) => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::ResourceBusy, "the node is busy or stopping")),
+        let push = |w: &Sender<Letter>| w.push(Lane::Urgent, Letter::Command(command)).is_ok();
+        if worker.is_some_and(push) {
+            return Ok(());
         }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the node is busy or stopping"))
     }
 
     /// How long to `peer` and back inside a line, opening one if need be.

@@ -228,6 +228,14 @@ impl ControlTarget for Owner {
         Ok(Box::new(Opened(tunnel)))
     }
 
+    fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault> {
+        let opened = self.handle.http_proxy(to, listen);
+        let tunnel = opened.map_err(|error| {
+            Fault::new(codes::ADDRESS, format!("cannot listen at {listen}: {error}"))
+        })?;
+        Ok(Box::new(Opened(tunnel)))
+    }
+
     fn why(&self, to: Hashname) -> WhyReport {
         self.why_it_is(to)
     }
@@ -405,6 +413,7 @@ fn stream(hashname: &str, s: &StreamStatus) -> StreamReport {
         purpose: match &s.open {
             Open::Generic => "generic".to_owned(),
             Open::Sock(target) => format!("sock {target}"),
+            Open::Req => "req".to_owned(),
         },
         opened_here: s.opened_here,
         priority: s.priority.level(),

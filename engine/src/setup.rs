@@ -13,8 +13,11 @@ use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::switch::streams::StreamLimits;
 use trunkline_proto::wire::link::Cost;
 
+use crate::callbacks::Callbacks;
 use crate::config::{Config, Mesh, PlacementMode, TargetHosts, Transport};
 use crate::directory::{Directory, Register};
+#[cfg(feature = "http")]
+use crate::http::{Backend, GatewaySetup, HttpSetup};
 
 /// A port where neighbours link up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +117,11 @@ pub struct Setup {
     /// Most pieces of memory that one write to a link takes, each a run of frames that go the
     /// same way. Fewer than the default serve to measure what such a neighbour costs.
     pub pieces_per_write: usize,
+    /// What the application wants to be told.
+    pub callbacks: Callbacks,
+    /// What HTTP it serves.
+    #[cfg(feature = "http")]
+    pub http: HttpSetup,
 }
 
 /// Why a configuration could not be made concrete.
@@ -136,6 +144,9 @@ pub enum SetupError {
         /// The system's answer.
         source: io::Error,
     },
+    /// HTTP is wanted and was left out when this was built.
+    #[error("this program was built without HTTP: [http] and [gateway] cannot be used")]
+    NoHttp,
     /// A peer's record.
     #[error("the record of peer {hashname} cannot be used: {why}")]
     Record {
@@ -169,6 +180,9 @@ impl Setup {
             limits: Limits::default(),
             stream_limits: StreamLimits::default(),
             pieces_per_write: crate::runtime::links::PIECES,
+            callbacks: Callbacks::default(),
+            #[cfg(feature = "http")]
+            http: HttpSetup::default(),
         }
     }
 
@@ -221,6 +235,7 @@ impl Setup {
             let (peer, target, listen) = (p.hashname, p.target.to_string(), p.listen);
             setup.proxies.push(StandingProxy { peer, target, listen });
         }
+        add_http(&mut setup, config)?;
         Ok(setup)
     }
 }
@@ -279,6 +294,29 @@ fn allow_list(config: &Config) -> Result<AllowList, SetupError> {
         }
     }
     Ok(AllowList::new(rules))
+}
+
+#[cfg(feature = "http")]
+fn add_http(setup: &mut Setup, config: &Config) -> Result<(), SetupError> {
+    if let Some(backend) = &config.http.backend {
+        let none = || std::io::ErrorKind::NotFound.into();
+        let what = || backend.to_string();
+        let address = resolve(backend)?.first().copied();
+        let address =
+            address.ok_or_else(|| SetupError::Resolve { what: what(), source: none() })?;
+        setup.http.backend = Some(Backend { address, pass_host: config.http.pass_host });
+    }
+    setup.http.gateway = config
+        .gateway
+        .listen
+        .map(|listen| GatewaySetup { listen, names: config.gateway.names.clone() });
+    Ok(())
+}
+
+#[cfg(not(feature = "http"))]
+fn add_http(_: &mut Setup, config: &Config) -> Result<(), SetupError> {
+    let wanted = config.http.backend.is_some() || config.gateway.listen.is_some();
+    if wanted { Err(SetupError::NoHttp) } else { Ok(()) }
 }
 
 fn default_plan() -> Plan {

@@ -102,6 +102,10 @@ impl ControlTarget for Node {
         Ok(Box::new(Proxy { seen: self.seen.clone() }))
     }
 
+    fn http(&self, _: Hashname, _: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault> {
+        Ok(Box::new(Proxy { seen: self.seen.clone() }))
+    }
+
     fn stop(&self) {
         let _ = self.seen.send(Seen::Stopped);
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{PATIENCE, identity, plans};
+use trunkline::config::Transport;
 use trunkline::directory::{self, Entry};
 use trunkline::proto::base::{Hashname, Priority};
 use trunkline::proto::stage::plan::Plan;
+use trunkline::proto::switch::Path;
 use trunkline::{Engine, Failure, Known, OperatorAt, Setup};
 
 /// A node with a socket on loopback, before it starts.
@@ -95,5 +97,31 @@ fn s7_an_operator_answers_look_ups_from_an_applications_own_directory() {
         ping(&b, operator.handle().hashname()).unwrap();
         ping(&a, who).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(asked.load(Ordering::Relaxed) > 0, "{name}");
+    }
+}
+
+#[test]
+fn b1_a_line_over_a_relay_goes_direct_by_itself() {
+    let plan = Plan::collapsed(1);
+    let mut setup = common::listening(0, plan, Transport::Plain);
+    setup.udp = vec![([127, 0, 0, 1], 0).into()];
+    let relay = Engine::start(setup).unwrap();
+    let [a, b] = [1, 2].map(|i| {
+        let mut setup = common::linked(i, plan, Transport::Plain, &[&relay]);
+        setup.udp = vec![([127, 0, 0, 1], 0).into()];
+        // Here the relay's port for lines is not the one for links.
+        setup.known.push(known(&relay));
+        Engine::start(setup).unwrap()
+    });
+    common::meet(&a, &b);
+    ping(&a, b.handle().hashname()).unwrap();
+    let end = std::time::Instant::now() + PATIENCE;
+    let direct = |x: &Engine, y: &Engine| {
+        let contact = x.handle().contact(y.handle().hashname()).unwrap();
+        contact.is_some_and(|c| matches!(c.path, Some(Path::Direct(_))))
+    };
+    while !(direct(&a, &b) && direct(&b, &a)) {
+        assert!(std::time::Instant::now() < end, "{:?}", a.handle().contact(b.handle().hashname()));
+        std::thread::yield_now();
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, keys, operator, ping, proxy, run, seek, sim, status, trace, why,
+    check, config, demo, http, keys, operator, ping, proxy, run, seek, sim, status, trace, why,
 };
 use crate::failure::Failure;
 
@@ -40,6 +40,7 @@ enum Command {
     Config(config::Args),
     Operator(operator::Args),
     Proxy(proxy::Args),
+    Http(http::Args),
     Ping(ping::Args),
     Trace(trace::Args),
     Why(why::Args),
@@ -58,6 +59,7 @@ impl Command {
             Self::Config(args) => config::run(args),
             Self::Operator(args) => operator::run(args),
             Self::Proxy(args) => proxy::run(args),
+            Self::Http(args) => http::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Why(args) => why::run(args),

@@ -339,6 +339,10 @@ impl ControlTarget for Node {
         Ok(Box::new(Proxy(listen)))
     }
 
+    fn http(&self, _: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault> {
+        Ok(Box::new(Proxy(listen)))
+    }
+
     fn stop(&self) {}
 }
 

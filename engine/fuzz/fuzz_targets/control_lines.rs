@@ -65,6 +65,10 @@ impl ControlTarget for Judge {
         Ok(Box::new(Proxy(listen)))
     }
 
+    fn http(&self, _: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault> {
+        Ok(Box::new(Proxy(listen)))
+    }
+
     fn stop(&self) {}
 }
 
@@ -97,6 +101,7 @@ const HONEST: &str = r#"{"id":1,"do":"status"}
 {"id":3,"do":"trace","hashname":"@","timeout_ms":9}
 {"id":4,"do":"stop"}
 {"id":5,"do":"proxy","hashname":"@","target":"h:1","listen":"127.0.0.1:0"}
+{"id":6,"do":"http","hashname":"@","listen":"127.0.0.1:0"}
 "#;
 
 fuzz_target!(|data: &[u8]| {

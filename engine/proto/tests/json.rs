@@ -19,10 +19,13 @@ use trunkline_proto::base::{
 use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::shard::{Input, Node, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
-use trunkline_proto::stage::plan::Plan;
+use trunkline_proto::stage::plan::{Plan, Role};
+use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::streams::StreamKey;
 use trunkline_proto::switch::streams::{Open, ReadState, StreamEvent, StreamLimits};
-use trunkline_proto::switch::{Effect, LineRef, Message, Setting, State, Switch};
+use trunkline_proto::switch::{
+    Ask, Effect, LineRef, Message, Question, Setting, State, Switch, Token,
+};
 use trunkline_proto::wire::inner::Inner;
 use trunkline_proto::wire::packet;
 use trunkline_proto::wire::sealed;
@@ -34,6 +37,7 @@ const NOW: Instant = Instant::from_micros(1_000_000);
 /// A line between a peer that is written by hand and a whole node.
 struct World {
     peer: Switch,
+    peer_name: Hashname,
     line: LineRef,
     node: Shard,
     at: [SocketAddr; 2],
@@ -44,6 +48,8 @@ struct World {
     sent: usize,
     streams: Vec<(StreamKey, StreamEvent)>,
     messages: Vec<Message>,
+    /// The same, by the peer.
+    told: Vec<Message>,
     /// The datagrams of the peer go as JSON, too.
     json_outside: bool,
 }
@@ -90,6 +96,7 @@ impl World {
         let line = LineRef { partition: 0, slot: 0, tenant: 0 };
         let mut world = Self {
             peer,
+            peer_name: names[0],
             line,
             node: Shard::new(&node, 0, Chance::from_number(4)),
             at,
@@ -98,6 +105,7 @@ impl World {
             sent: 0,
             streams: Vec::new(),
             messages: Vec::new(),
+            told: Vec::new(),
             json_outside,
         };
         world.carry();
@@ -133,6 +141,7 @@ impl World {
                     }
                     Effect::LineUp { line, .. } => self.line = line,
                     Effect::Stream { packet, .. } => self.heard.push(packet),
+                    Effect::Arrived(message) => self.told.push(message),
                     Effect::LineDown { code, .. } => panic!("the line went down: {code:?}"),
                     _ => {}
                 }
@@ -154,6 +163,15 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// The node sends a message inside the line.
+    fn tell(&mut self, payload: &'static [u8]) {
+        let (priority, payload) = (Priority::DEFAULT, Bytes::from_static(payload));
+        let question = Question::Message { priority, reply: false, sealed: true, payload };
+        let ask = Ask { token: Token(1), peer: self.peer_name, question };
+        self.node.handle(NOW, WALL, Input::Post(Role::Partition(0), Post::Ask(ask)));
+        self.carry();
     }
 
     fn read(&mut self, key: StreamKey) -> ReadState {
@@ -308,4 +326,27 @@ fn s2_what_nobody_takes_inside_a_line_is_dropped_with_its_reason() {
     }
     assert!(w.streams.is_empty() && w.messages.is_empty());
     assert_eq!(Inner::parse(&[0, 0]), Ok(Inner::Json), "LENGTH 0 is no other form here");
+}
+
+#[test]
+fn s23_messages_pass_streams_that_wait_for_what_was_lost_or_for_credit() {
+    let mut w = World::new(false);
+    let id = w.stream(0, true);
+    // What came first is missing, so nothing of the stream can be read.
+    let open = r#""type":"generic","p":3,"credit":16384"#;
+    w.say(&format!(r#"{{"stream":{id},"seq":6,"stamp":2,{open}}}"#), b"world");
+    let key = w.streams[0].0;
+    assert!(matches!(w.read(key), ReadState::Pending));
+    // The peer acknowledges nothing and gives no more credit, so nothing more of it is sent.
+    w.node.write_stream(key, &mut Bytes::from(vec![7; 100_000])).unwrap();
+    w.node.flush(NOW, WALL);
+    w.carry();
+    w.heard.clear();
+    for n in 1..=3 {
+        w.say(r#"{"message":7,"total":2,"offset":0}"#, b"in");
+        w.tell(b"out");
+        assert_eq!((w.messages.len(), w.told.len()), (n, n), "each at once");
+    }
+    assert!(w.heard.is_empty(), "the stream still waits");
+    assert!(w.told.iter().all(|m| m.sealed && m.payload == "out"));
 }

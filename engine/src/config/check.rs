@@ -82,6 +82,8 @@ impl Config {
         check.peers(identity.as_ref());
         check.sock();
         check.proxies(identity.as_ref());
+        check.http();
+        check.gateway(identity.as_ref());
         check.purpose();
         check.findings
     }
@@ -323,6 +325,30 @@ impl Check<'_> {
                 );
                 self.warn(option, what);
             }
+        }
+    }
+
+    fn http(&mut self) {
+        if let Some(backend) = &self.config.http.backend {
+            self.resolved("http.backend", backend);
+        } else if self.config.http.pass_host {
+            self.warn("http.pass_host", "has no effect without http.backend");
+        }
+    }
+
+    fn gateway(&mut self, own: Option<&Identity>) {
+        let gateway = &self.config.gateway;
+        match gateway.listen {
+            Some(listen) => {
+                self.bound("gateway.listen", listen, TcpListener::bind(listen).map(drop))
+            }
+            None if !gateway.names.is_empty() => {
+                self.warn("gateway.names", "has no effect without gateway.listen");
+            }
+            None => {}
+        }
+        for (name, hashname) in &gateway.names {
+            self.not_self(&format!("gateway.names.{name}"), *hashname, own);
         }
     }
 

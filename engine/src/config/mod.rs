@@ -31,8 +31,9 @@ use std::path::{Path, PathBuf};
 pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
 pub use model::{
-    Config, Control, DEFAULT_PORT, Link, LinkListener, Listen, Log, LogFormat, LogLevel, Mesh,
-    Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Space, Transport,
+    Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
+    LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,
+    Space, Transport,
 };
 pub use rules::{Host, HostPort, NotAnAddress, TargetHosts, TargetRule};
 

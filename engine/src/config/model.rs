@@ -3,6 +3,7 @@
 //! These are the only defaults of the program; everything else takes what it is given. Programs
 //! that embed a node may build a [`Config`] by hand, starting from [`Config::new`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -35,6 +36,10 @@ pub struct Config {
     pub sock: Sock,
     /// Tunnels that are there as long as the node runs.
     pub proxies: Vec<Proxy>,
+    /// What it serves to others over HTTP.
+    pub http: Http,
+    /// How browsers of this machine reach others.
+    pub gateway: Gateway,
     /// How its owner talks to it.
     pub control: Control,
     /// How its work is spread over threads.
@@ -58,6 +63,8 @@ impl Config {
             mesh: Mesh::default(),
             sock: Sock::default(),
             proxies: Vec::new(),
+            http: Http::default(),
+            gateway: Gateway::default(),
             control: Control::default(),
             placement: Placement::default(),
             limits: Limits::default(),
@@ -215,6 +222,24 @@ pub struct Proxy {
     pub target: HostPort,
     /// Where local programs connect.
     pub listen: SocketAddr,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// The server that requests of other hashnames go to; none are taken without one.
+    pub backend: Option<HostPort>,
+    /// Whether it hears the Host the asker wrote instead of its own address.
+    pub pass_host: bool,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gateway {
+    /// Where browsers connect; there is no gateway without it.
+    pub listen: Option<SocketAddr>,
+    /// `[gateway.names]`: what hashnames are called.
+    pub names: BTreeMap<String, Hashname>,
 }
 
 /// `[control]`

@@ -10,6 +10,7 @@
 //! Knows nothing about what the options mean.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use toml::Spanned;
@@ -246,6 +247,25 @@ impl<'r, 't> Section<'r, 't> {
             } else {
                 self.reader.report(Some(at), path, format!("is a section: [[{key}]]"));
             }
+        }
+        out
+    }
+
+    /// All keys of the section, whose names are the user's own; ends it.
+    pub(super) fn entries<T>(
+        mut self,
+        most: usize,
+        read: impl Fn(&str, &Raw<'_>) -> Result<T, String>,
+    ) -> BTreeMap<String, T> {
+        let table = std::mem::take(&mut self.table);
+        if table.len() > most {
+            self.report(format!("{} entries are too many, at most {most}", table.len()));
+        }
+        let mut out = BTreeMap::new();
+        for (key, value) in table {
+            let name = key.into_inner().into_owned();
+            let found = self.scalar(name.clone(), &value, |raw| read(&name, raw));
+            out.extend(found.map(|found| (name, found)));
         }
         out
     }

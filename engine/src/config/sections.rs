@@ -11,8 +11,9 @@ use trunkline_proto::crypto::SpaceRules;
 
 use super::limits;
 use super::model::{
-    Config, Control, DEFAULT_PORT, Link, LinkListener, Listen, Log, LogFormat, LogLevel, Mesh,
-    Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock, Space, Transport,
+    Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
+    LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,
+    Space, Transport,
 };
 use super::read::{Raw, Section, closest};
 use super::rules::{HostPort, TargetRule};
@@ -47,6 +48,8 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let mesh = mesh(root.section("mesh"));
     let sock = sock(root.section("sock"));
     let proxies = all(root.sections("proxy", MOST_SECTIONS), proxy);
+    let http = http(root.section("http"));
+    let gateway = gateway(root.section("gateway"));
     let control = control(root.section("control"), base);
     let placement = placement(root.section("placement"));
     let mut section = root.section("limits");
@@ -64,6 +67,8 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
         mesh,
         sock,
         proxies,
+        http,
+        gateway,
         control,
         placement,
         limits,
@@ -210,6 +215,30 @@ fn proxy(mut s: Section<'_, '_>) -> Option<Proxy> {
     let listen = s.need("listen", "where local programs connect, IP:PORT", listening);
     s.finish();
     Some(Proxy { hashname: hashname?, target: target?, listen: listen? })
+}
+
+fn http(mut s: Section<'_, '_>) -> Http {
+    let backend = s.take("backend", |r| r.text()?.parse::<HostPort>().map_err(|e| e.to_string()));
+    let pass_host = s.take("pass_host", |r| r.flag());
+    s.finish();
+    Http { backend, pass_host: pass_host.unwrap_or_default() }
+}
+
+fn gateway(mut s: Section<'_, '_>) -> Gateway {
+    let listen = s.take("listen", listening);
+    let names = s.section("names").entries(MOST_ENTRIES, |name, raw| {
+        let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let edges = name.starts_with('-') || name.ends_with('-');
+        if name.is_empty() || name.len() > 63 || edges || !name.chars().all(letter) {
+            return Err("as a part of a host name: a to z, 0 to 9 and -, at most 63".to_owned());
+        }
+        hashname(raw)
+    });
+    if let Some(address) = listen.filter(|a| !a.ip().to_canonical().is_loopback()) {
+        s.report(format!("{address}: the gateway is for this machine, listen on 127.0.0.1"));
+    }
+    s.finish();
+    Gateway { listen, names }
 }
 
 fn control(mut s: Section<'_, '_>, base: &Path) -> Control {

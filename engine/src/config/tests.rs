@@ -64,6 +64,8 @@ fn the_example_shows_every_option_at_its_default() {
     let [link] = &config.links[..] else { panic!("one link is shown") };
     assert_eq!((link.cost, link.transport), (Link::DEFAULT_COST, Transport::default()));
     assert_eq!(config.proxies.len(), 1);
+    assert_eq!(config.http.pass_host, defaults.http.pass_host);
+    assert_eq!(config.gateway.names.len(), 1);
 
     let one_record = text.replace("record_file", "#record_file");
     let config = parse(&one_record).unwrap();
@@ -198,6 +200,29 @@ fn links_peers_and_proxies_read_as_written() {
 }
 
 #[test]
+fn http_and_gateway_read_as_written() {
+    let config = with(&format!(
+        "[http]\nbackend = \"localhost:8080\"\npass_host = true\n\
+         [gateway]\nlisten = \"127.0.0.1:8480\"\n[gateway.names]\nwiki = \"{HASH}\"\n"
+    ));
+    let backend = config.http.backend.map(|b| b.to_string());
+    assert_eq!((backend.as_deref(), config.http.pass_host), (Some("localhost:8080"), true));
+    assert_eq!(config.gateway.names["wiki"].to_string(), HASH);
+    for (text, expected) in [
+        ("[http]\nbackend = \"localhost\"\n", "http.backend: `localhost` has no port"),
+        ("[http]\npass_host = \"yes\"\n", "expected true or false, without quotes"),
+        ("[gateway]\nlisten = \"0.0.0.0:8480\"\n", "the gateway is for this machine"),
+        ("[gateway.names]\nWiki = \"0\"\n", "gateway.names.Wiki: as a part of a host name"),
+        ("[gateway.names]\n\"a.b\" = \"0\"\n", "as a part of a host name"),
+        ("[gateway.names]\nwiki = \"0\"\n", "gateway.names.wiki: a hashname is 64 hex digits"),
+        ("[gateway]\nname = 1\n", "gateway.name: no such option; did you mean `names`?"),
+    ] {
+        let problem = complaints(text);
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
 fn s4_spaces_and_operators_read_as_written() {
     let config = with(&format!(
         "voucher = \"v\"\ndirectory = \"/d\"\n[space]\nclosed = true\n\
@@ -251,12 +276,13 @@ proptest::proptest! {
 fn every_configuration_in_the_guides_is_one() {
     let readme = include_str!("../../../README.md");
     let guide = include_str!("../../../docs/guides/deploy.md");
+    let http = include_str!("../../../docs/guides/http.md");
     let spaces = include_str!("../../../docs/guides/spaces.md");
-    for (text, expected) in [(readme, 4), (guide, 4), (spaces, 2)] {
+    for (text, expected) in [(readme, 6), (guide, 4), (spaces, 2), (http, 2)] {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();
-            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "B_HASHNAME"];
+            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "MEET_HASHNAME", "B_HASHNAME"];
             let text = names.iter().fold(text.to_owned(), |text, name| text.replace(name, HASH));
             assert!(parse(&text).is_ok(), "{text}");
             blocks += 1;

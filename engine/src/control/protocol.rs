@@ -48,6 +48,9 @@ pub enum Act {
     /// A local port that leads to a target behind a hashname, until the asker hangs up. Announced
     /// by a [`ProxyOpened`] event; never answered unless it fails.
     Proxy(ProxyAsk),
+    /// A local port whose connections are HTTP connections to a hashname; otherwise as
+    /// [`Act::Proxy`].
+    Http(HttpAsk),
     /// Why the line to a hashname is as it is. Answered by a [`super::finding::WhyReport`].
     Why(WhyAsk),
     /// Who is nearest to something. Answered by a [`super::finding::SeekReport`].
@@ -122,6 +125,15 @@ pub struct ProxyAsk {
     /// What is reached from there, `HOST:PORT`.
     pub target: String,
     /// Where local programs connect; port 0 takes any free one.
+    pub listen: SocketAddr,
+}
+
+/// See [`Act::Http`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpAsk {
+    /// Who answers, 64 hex digits.
+    pub hashname: String,
+    /// Where the local program connects; port 0 takes any free one.
     pub listen: SocketAddr,
 }
 
@@ -367,6 +379,11 @@ mod tests {
         same(
             r#"{"id":3,"do":"proxy","hashname":"ab","target":"localhost:22","listen":"127.0.0.1:0"}"#,
             &Request { id: 3, act: Act::Proxy(ask) },
+        );
+        let ask = HttpAsk { hashname: "ab".into(), listen };
+        same(
+            r#"{"id":4,"do":"http","hashname":"ab","listen":"127.0.0.1:0"}"#,
+            &Request { id: 4, act: Act::Http(ask) },
         );
     }
 

@@ -86,6 +86,13 @@ pub trait ControlTarget: Send + Sync {
         listen: SocketAddr,
     ) -> Result<Box<dyn OpenProxy>, Fault>;
 
+    /// Opens a local port whose connections are HTTP connections to `to`, until the answer is
+    /// dropped.
+    ///
+    /// # Errors
+    /// If it cannot be listened at `listen`.
+    fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault>;
+
     /// Tells all that is known of the way to a hashname.
     fn why(&self, to: Hashname) -> WhyReport {
         WhyReport { hashname: to.to_string(), ..WhyReport::default() }
@@ -309,6 +316,12 @@ impl ClientThread {
                 Ok(proxy) => return self.keep_open(id, proxy),
                 Err(fault) => Err(fault),
             },
+            Act::Http(ask) => {
+                match hashname(&ask.hashname).and_then(|to| target.http(to, ask.listen)) {
+                    Ok(proxy) => return self.keep_open(id, proxy),
+                    Err(fault) => Err(fault),
+                }
+            }
             Act::Why(ask) => hashname(&ask.hashname).and_then(|to| ok(&target.why(to))),
             Act::Seek(ask) => target.seek(&ask.what).and_then(|found| ok(&found)),
             Act::Operator(ask) => target.operator(&ask).and_then(|members| ok(&members)),

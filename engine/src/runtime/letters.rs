@@ -9,6 +9,7 @@ use crossbeam::channel::Sender as Reply;
 use trunkline_proto::base::{Drops, Hashname, LinkId};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::streams::Open;
 
 use super::tunnels::{ProxyId, TunnelCounters};
 use crate::net::Transport;
@@ -21,6 +22,8 @@ pub(crate) enum Letter {
     Adopt(LinkId, Transport),
     /// The link is gone.
     Abandon(LinkId),
+    /// Applications did something with their streams; see [`super::pipe::Bell`].
+    Pipes,
     /// The application or the owner wants something.
     Command(Command),
 }
@@ -34,11 +37,11 @@ impl Letter {
 
 /// What the application or the owner wants of one worker.
 pub(crate) enum Command {
-    /// Carry connections to `listen` to a target behind a peer.
+    /// Carry each connection to `listen` by a stream to a peer, opened for `open`.
     OpenProxy {
         id: ProxyId,
         peer: Hashname,
-        target: String,
+        open: Open,
         listen: SocketAddr,
         reply: Reply<io::Result<SocketAddr>>,
     },
@@ -75,6 +78,8 @@ pub struct Report {
     pub forwarded: Option<trunkline_proto::stage::forward::Forwarded>,
     /// Its tunnels.
     pub tunnels: TunnelCounters,
+    /// Streams in the hands of applications.
+    pub pipes: usize,
     /// The routes, on the seat that has them.
     pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
     /// The route table, on the seat that has it.

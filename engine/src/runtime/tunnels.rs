@@ -42,7 +42,7 @@ pub struct ProxyId(pub u64);
 struct Proxy {
     listener: TcpListener,
     peer: Hashname,
-    target: String,
+    open: Open,
     token: Token,
     local: SocketAddr,
     accepted: u64,
@@ -117,10 +117,10 @@ impl Tunnels {
     #[must_use]
     pub fn proxies(&self) -> Vec<(SocketAddr, Hashname, String, u64)> {
         let all = self.proxies.values();
-        all.map(|p| (p.local, p.peer, p.target.clone(), p.accepted)).collect()
+        all.map(|p| (p.local, p.peer, purpose(&p.open), p.accepted)).collect()
     }
 
-    /// Listens at `listen`; each connection is carried to `target` behind `peer`.
+    /// Listens at `listen`; each connection is carried by a stream to `peer`, opened for `open`.
     ///
     /// # Errors
     /// The system's: the address is in use or not ours.
@@ -128,7 +128,7 @@ impl Tunnels {
         &mut self,
         id: ProxyId,
         peer: Hashname,
-        target: String,
+        open: Open,
         listen: SocketAddr,
         registry: &Registry,
         token: Token,
@@ -137,7 +137,7 @@ impl Tunnels {
         let local = listener.local_addr()?;
         registry.register(&mut listener, token, Interest::READABLE)?;
         self.by_listener.insert(token, id);
-        self.proxies.insert(id, Proxy { listener, peer, target, token, local, accepted: 0 });
+        self.proxies.insert(id, Proxy { listener, peer, open, token, local, accepted: 0 });
         Ok(local)
     }
 
@@ -179,11 +179,10 @@ impl Tunnels {
                 continue;
             }
             proxy.accepted += 1;
-            fresh.push((socket, proxy.peer, proxy.target.clone()));
+            fresh.push((socket, proxy.peer, proxy.open.clone()));
         }
-        for (socket, peer, target) in fresh {
+        for (socket, peer, open) in fresh {
             self.counters.accepted += 1;
-            let open = Open::Sock(target.into());
             let (now, wall) = (ctx.now, ctx.wall);
             match ctx.shard.open_stream(now, wall, peer, open, Priority::DEFAULT) {
                 Ok(stream) => self.join(ctx, socket, stream, true, token()),
@@ -332,6 +331,15 @@ impl Tunnels {
             let _ = ctx.registry.deregister(&mut gone.socket);
             self.by_stream.remove(&gone.stream);
         }
+    }
+}
+
+/// What people read of a stream's purpose.
+fn purpose(open: &Open) -> String {
+    match open {
+        Open::Generic => "generic".to_owned(),
+        Open::Sock(target) => target.to_string(),
+        Open::Req => "http".to_owned(),
     }
 }
 

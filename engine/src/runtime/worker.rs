@@ -1,5 +1,5 @@
 //! One thread of a node: a poller, the stages of its seat, and the sockets that belong to them. What
-//! becomes of links is `connections`.
+//! becomes of links is `connections`, and of streams `streams`.
 //!
 //! A round drains every ready socket and the mailbox, passes each stage once, and flushes every
 //! output once. Under light load a round is one packet; nothing waits for a timer to be batched.
@@ -11,6 +11,7 @@
 //! ```
 
 mod connections;
+mod streams;
 
 use std::collections::VecDeque;
 use std::io;
@@ -29,7 +30,6 @@ use trunkline_proto::stage::meeting::MeetEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::switch::streams::{Open, StreamEvent};
 use trunkline_proto::switch::{Answer, Message};
 
 use connections::Dialled;
@@ -39,7 +39,9 @@ use super::letters::{Command, Letter, Report};
 use super::links::{Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
+use super::pipes::Pipes;
 use super::tunnels::{Context, Tunnels};
+use crate::callbacks::{AnonPacket, Event, LinePacket, StateChange};
 use crate::engine::Shared;
 use crate::meeting::LookUp;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
@@ -101,6 +103,7 @@ pub(crate) struct Worker {
     dials: Vec<Dialled>,
     next_link: u32,
     tunnels: Tunnels,
+    pipes: Pipes,
     /// Whom to ask for the keys of others, on the seat that is asked for them.
     lookups: Option<Questions<LookUp>>,
     /// Messages for the application, of this round.
@@ -128,6 +131,7 @@ pub(crate) struct Parts {
     pub(crate) dials: Vec<(usize, Dial)>,
     pub(crate) tls: LinkTls,
     pub(crate) tunnels: Tunnels,
+    pub(crate) pipes: Pipes,
     pub(crate) lookups: Option<Questions<LookUp>>,
     pub(crate) pieces_per_write: usize,
 }
@@ -166,6 +170,7 @@ impl Worker {
             dials: Vec::new(),
             next_link: 0,
             tunnels: parts.tunnels,
+            pipes: parts.pipes,
             lookups: parts.lookups,
             arrived: Vec::new(),
             pool: FramePool::new(1 << 19, 32),
@@ -205,6 +210,7 @@ impl Worker {
             self.rounds += 1;
             let now = self.clock.now();
             self.read_mail(now);
+            self.answer_bell(now);
             for event in &events {
                 self.socket_ready(now, event);
             }
@@ -269,17 +275,25 @@ impl Worker {
                 }
                 Letter::Adopt(link, transport) => self.adopt(link, transport),
                 Letter::Abandon(link) => self.abandon(link),
+                // It only ends the sleep: the round looks at the bell.
+                Letter::Pipes => {}
                 Letter::Command(command) => self.obey(now, command),
             }
         }
     }
 
+    fn answer_bell(&mut self, now: Instant) {
+        let Self { pipes, shard, poll, .. } = self;
+        let registry = poll.registry();
+        pipes.answer(&mut Context { shard, registry, now, wall: Clock::wall() });
+    }
+
     fn obey(&mut self, now: Instant, command: Command) {
         match command {
-            Command::OpenProxy { id, peer, target, listen, reply } => {
+            Command::OpenProxy { id, peer, open, listen, reply } => {
                 let token = Token(self.sources.insert(Source::Proxy));
                 let registry = self.poll.registry();
-                let opened = self.tunnels.open_proxy(id, peer, target, listen, registry, token);
+                let opened = self.tunnels.open_proxy(id, peer, open, listen, registry, token);
                 if opened.is_err() {
                     self.sources.remove(token.0);
                 }
@@ -293,9 +307,20 @@ impl Worker {
             Command::Report(reply) => {
                 let _ = reply.send(self.report(now));
             }
-            Command::Drain => self.shard.handle(now, Clock::wall(), Input::Close),
+            Command::Drain => self.drain(now),
             Command::Stop => self.stopping = true,
         }
+    }
+
+    /// Says goodbye: to peers first, since a link's goodbye overtakes what waits for the link.
+    fn drain(&mut self, now: Instant) {
+        if let Some(partition) = self.partition {
+            let close = Input::Post(Role::Partition(partition), Post::CloseLines);
+            self.shard.handle(now, Clock::wall(), close);
+            self.settle(now);
+            self.flush(now);
+        }
+        self.shard.handle(now, Clock::wall(), Input::Close);
     }
 
     fn socket_ready(&mut self, now: Instant, event: &mio::event::Event) {
@@ -384,11 +409,11 @@ impl Worker {
                 }
             }
             let mut done = Vec::new();
-            let Self { tunnels, shard, poll, .. } = self;
+            let Self { tunnels, pipes, shard, poll, .. } = self;
             let registry = poll.registry();
             let wall = Clock::wall();
             let mut ctx = Context { shard, registry, now, wall };
-            let more = tunnels.pump(&mut ctx, &mut done);
+            let more = tunnels.pump(&mut ctx, &mut done) | pipes.pump(&mut ctx);
             for token in done {
                 self.sources.try_remove(token.0);
             }
@@ -399,6 +424,14 @@ impl Worker {
         }
         if !self.arrived.is_empty() {
             self.shared.arrived(&mut self.arrived);
+        }
+    }
+
+    /// What the switch leaves to the application: packets in lines and outside of them that
+    /// nothing else handled. What nobody takes is counted.
+    fn unhandled(&mut self, event: Option<Event>) {
+        if event.is_none_or(|event| self.shared.dispatch.dispatch(event).is_err()) {
+            self.drops.count(DropReason::Unhandled);
         }
     }
 
@@ -422,35 +455,15 @@ impl Worker {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
             LineEvent::Arrived(message) => self.arrived.push(message),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
-            LineEvent::Unhandled { .. } | LineEvent::Anonymous { .. } => {
-                self.drops.count(DropReason::Unhandled);
+            LineEvent::Unhandled { peer, packet } => {
+                self.unhandled(LinePacket::new(peer, packet).map(Event::LinePacket));
             }
-            LineEvent::State(..) => {}
-        }
-    }
-
-    fn stream_event(
-        &mut self,
-        now: Instant,
-        key: trunkline_proto::stage::streams::StreamKey,
-        event: &StreamEvent,
-    ) {
-        let Self { tunnels, shard, poll, sources, .. } = self;
-        let registry = poll.registry();
-        let mut ctx = Context { shard, registry, now, wall: Clock::wall() };
-        match event {
-            StreamEvent::Opened { open: Open::Sock(target), .. } => {
-                let token = || Token(sources.insert(Source::Tunnel));
-                tunnels.connect(&mut ctx, key, target, token);
+            LineEvent::Anonymous { from, packet } => {
+                self.unhandled(AnonPacket::new(from, packet).map(Event::AnonPacket));
             }
-            StreamEvent::Opened { .. } => {
-                let code = trunkline_proto::switch::streams::Code::REFUSED;
-                shard.reset_stream(now, key, code, "nothing here takes such streams");
-            }
-            _ => {
-                if let Some(token) = tunnels.stream_event(&mut ctx, key, event) {
-                    sources.try_remove(token.0);
-                }
+            LineEvent::State(peer, state) => {
+                // Who does not ask for these misses nothing.
+                let _ = self.shared.dispatch.dispatch(Event::State(StateChange { peer, state }));
             }
         }
     }
@@ -593,6 +606,7 @@ impl Worker {
             peers: self.shard.peers().collect(),
             forwarded: self.shard.forwarded().cloned(),
             tunnels: self.tunnels.counters(),
+            pipes: self.pipes.open(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
             routes: self.shard.routing().map(|r| r.table().clone()),
             meeting: self.shard.meeting().map(|m| m.meeting().report(now)),

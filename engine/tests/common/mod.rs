@@ -34,6 +34,7 @@ pub(crate) fn identity(index: usize) -> Identity {
 }
 
 /// The plans every behaviour must hold under.
+#[allow(dead_code, reason = "not every test is about plans")]
 pub(crate) fn plans() -> [(&'static str, Plan); 3] {
     [
         ("one thread", Plan::collapsed(1)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use serde_json::json;
 use trunkline::config::{keyfile, record, units};
+use trunkline::http::to_label;
 use trunkline_proto::base::{Chance, Space};
 use trunkline_proto::crypto::{Identity, KeyRecord};
 
@@ -114,6 +115,7 @@ fn describe(record: &KeyRecord, as_json: bool, (name, value): (&str, &str)) -> R
     if as_json {
         return print::json(&json!({
             "hashname": hashname,
+            "label": to_label(&record.hashname()),
             "space": space,
             "serial": record.serial(),
             "expires": record.expiry().as_secs(),
@@ -125,6 +127,7 @@ fn describe(record: &KeyRecord, as_json: bool, (name, value): (&str, &str)) -> R
     }
     let mut table = Table::new(&[]);
     table.pair("hashname", hashname);
+    table.pair("label", to_label(&record.hashname()));
     table.pair("space", space);
     table.pair("serial", record.serial());
     table.pair("expires", print::date(record.expiry(), print::now()));

@@ -269,4 +269,103 @@ mod tests {
         }
         assert_eq!(l.judge("127.0.0.1:0"), Err(Refusal::NoPort));
     }
+
+    /// Every way to write an IPv4 address that some resolver, parser or tunnel understands.
+    fn spellings(ip: Ipv4Addr) -> Vec<String> {
+        let [a, b, c, d] = ip.octets();
+        let n = ip.to_bits();
+        let (high, low) = (n >> 16, n & 0xffff);
+        let mut hosts = vec![
+            format!("{a}.{b}.{c}.{d}"),
+            format!("{n}"),
+            format!("{n:#x}"),
+            format!("{n:#X}"),
+            format!("0{n:o}"),
+            format!("{a:#x}.{b:#x}.{c:#x}.{d:#x}"),
+            format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+            format!("{a:03}.{b:03}.{c:03}.{d:03}"),
+            format!("{a}.{}", n & 0x00ff_ffff),
+            format!("{a}.{b}.{}", n & 0xffff),
+            format!("{a}.{b}.{c}.{d}."),
+            format!("{a}.{b}.{c}.{d}%20"),
+            format!("{a}%2e{b}%2e{c}%2e{d}"),
+            format!("{a}。{b}。{c}。{d}"),
+            format!("user@{a}.{b}.{c}.{d}"),
+            format!("[{a}.{b}.{c}.{d}]"),
+            format!("{a}.{b}.{c}.{d}.nip.io"),
+            format!("\t{a}.{b}.{c}.{d}"),
+            format!("{a}.{b}.{c}.{d}\0"),
+            format!("//{a}.{b}.{c}.{d}"),
+        ];
+        let v6 = [
+            format!("::ffff:{a}.{b}.{c}.{d}"),
+            format!("::ffff:{high:x}:{low:x}"),
+            format!("::FFFF:{high:X}:{low:X}"),
+            format!("0:0:0:0:0:ffff:{high:04x}:{low:04x}"),
+            format!("0000:0000:0000:0000:0000:ffff:{a}.{b}.{c}.{d}"),
+            format!("::{a}.{b}.{c}.{d}"),
+            format!("::{high:x}:{low:x}"),
+            format!("::ffff:0:{a}.{b}.{c}.{d}"),
+            format!("64:ff9b::{a}.{b}.{c}.{d}"),
+            format!("64:ff9b::{high:x}:{low:x}"),
+            format!("64:ff9b:0:0:0:0:{high:04X}:{low:04X}"),
+            format!("64:ff9b:1::{a}.{b}.{c}.{d}"),
+            format!("2002:{high:x}:{low:x}::"),
+            format!("2002:{high:x}:{low:x}:0:0:0:0:1"),
+            format!("2001:0:{high:x}:{low:x}::1"),
+            format!("2001:0:1:2:3:4:{:x}:{:x}", high ^ 0xffff, low ^ 0xffff),
+        ];
+        hosts.extend(v6.iter().map(|h| format!("[{h}]")));
+        hosts.extend(v6.iter().take(4).map(|h| format!("[{h}%1]")));
+        hosts.extend(v6.iter().take(4).cloned());
+        hosts.into_iter().map(|host| format!("{host}:80")).collect()
+    }
+
+    #[test]
+    fn s8_hundreds_of_spellings_of_forbidden_addresses_reach_nothing() {
+        let open = list(&[("0.0.0.0", 0, 80), ("::", 0, 80)]);
+        let forbidden = [
+            [127, 0, 0, 1],
+            [127, 255, 255, 254],
+            [169, 254, 169, 254],
+            [169, 254, 170, 2],
+            [100, 100, 100, 200],
+            [0, 0, 0, 0],
+            [224, 0, 0, 251],
+        ];
+        let mut targets: Vec<String> =
+            forbidden.into_iter().flat_map(|ip| spellings(Ipv4Addr::from(ip))).collect();
+        let names = [
+            "localhost",
+            "LOCALHOST",
+            "localhost.",
+            "a.localhost",
+            "localhost.localdomain",
+            "ip6-localhost",
+            "metadata.google.internal",
+            "metadata",
+            "127.0.0.1.xip.io",
+            "①②⑦.0.0.1",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[::]",
+            "[::0001]",
+            "[fe80::1]",
+            "[FE80::1%eth0]",
+            "[febf::1]",
+            "[fd00:ec2::254]",
+            "[ff02::1]",
+            "[ff05::1:3]",
+            "::1",
+            "[::1]]",
+            "[[::1]]",
+        ];
+        targets.extend(names.iter().map(|name| format!("{name}:80")));
+        targets.sort();
+        targets.dedup();
+        assert!(targets.len() >= 200, "{}", targets.len());
+        for target in targets {
+            assert!(open.judge(&target).is_err(), "{target:?} is let through");
+        }
+    }
 }

@@ -461,6 +461,13 @@ impl Shard {
         }
     }
 
+    /// Reads no more of a stream.
+    pub fn stop_stream(&mut self, now: Instant, key: StreamKey) {
+        if let Some(streams) = &mut self.streams {
+            streams.stop(now, key);
+        }
+    }
+
     /// Ends a stream at once, both halves.
     pub fn reset_stream(&mut self, now: Instant, key: StreamKey, code: Code, reason: &str) {
         if let Some(streams) = &mut self.streams {

@@ -121,8 +121,8 @@ impl Lines {
                 Effect::LineUp { line, peer, max_packet } => {
                     out.push(streams, Post::LineUp { line, peer, max_packet });
                 }
-                Effect::LinePath { line, max_packet } => {
-                    out.push(streams, Post::LinePath { line, max_packet });
+                Effect::LinePath { line, max_packet, moved } => {
+                    out.push(streams, Post::LinePath { line, max_packet, moved });
                 }
                 Effect::LineRests { peer } => out.push(streams, Post::LineRests { peer }),
                 Effect::LineDown { peer, code } => out.push(streams, Post::LineDown { peer, code }),

@@ -87,6 +87,8 @@ pub enum Post {
         line: LineRef,
         /// Most bytes of a packet inside it, from now on.
         max_packet: usize,
+        /// It is another path, not only another size.
+        moved: bool,
     },
     /// To streams: the line has no keys to send with until it is wanted again.
     LineRests {

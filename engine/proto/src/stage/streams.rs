@@ -121,13 +121,15 @@ impl StreamStage {
                 self.by_line.insert(line, index);
                 self.touch(index);
             }
-            Post::LinePath { line, max_packet } => {
+            Post::LinePath { line, max_packet, moved } => {
                 let Some(&index) = self.by_line.get(&line) else { return };
                 let Some(p) = self.peer(index) else { return };
                 p.max_packet = max_packet;
                 if let Some(streams) = &mut p.streams {
                     streams.set_max_packet(max_packet);
-                    streams.path_changed(now);
+                    if moved {
+                        streams.path_changed(now);
+                    }
                 }
                 self.touch(index);
             }
@@ -210,6 +212,14 @@ impl StreamStage {
     pub fn finish(&mut self, key: StreamKey) {
         if let Some(streams) = self.streams(key.peer) {
             streams.finish(key.id).ok();
+            self.touch(key.peer);
+        }
+    }
+
+    /// Reads no more of a stream; the peer's writer hears of it.
+    pub fn stop(&mut self, now: Instant, key: StreamKey) {
+        if let Some(streams) = self.streams(key.peer) {
+            streams.stop(now, key.id, StreamCode::CANCELLED).ok();
             self.touch(key.peer);
         }
     }

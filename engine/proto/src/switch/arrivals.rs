@@ -210,7 +210,7 @@ impl Switch {
             self.learn_address(now, slot);
             self.announce_line(slot);
         } else if moved {
-            self.announce_path(slot);
+            self.announce_path(slot, true);
         }
         if first || restarted || moved {
             self.tell_line(slot);

@@ -154,6 +154,8 @@ pub enum Effect {
         line: LineRef,
         /// Most bytes of a packet inside it.
         max_packet: usize,
+        /// It is another path, not only another size.
+        moved: bool,
     },
     /// The line has no keys to send with until it is wanted again. What it carried goes on then.
     LineRests {

@@ -18,7 +18,8 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::opening::Opening;
-use super::paths::{Path, Paths};
+use super::paths::{MAX_DATAGRAM, Path, Paths};
+use super::width::Width;
 use crate::base::{Address, BootEpoch, DropReason, Frame, Instant, Limits, LineId, Priority};
 use crate::crypto::{KeysState, Session};
 use crate::wire::inner::Inner;
@@ -72,6 +73,8 @@ pub(super) struct Line {
     pub(super) path: Path,
     /// The others.
     pub(super) paths: Paths,
+    /// How large its datagrams may be.
+    pub(super) width: Width,
     /// The present silence has been acted upon.
     doubted: bool,
     /// Which run of the peer the line is with. Outlives the keys: all of them may have died before
@@ -117,6 +120,7 @@ impl Line {
             renewal: None,
             path,
             paths: Paths::default(),
+            width: Width::default(),
             doubted: false,
             epoch: None,
             heard: now,
@@ -186,6 +190,15 @@ impl Line {
             self.paths.improve((path.rank() > 0).then_some(now));
         }
         moved
+    }
+
+    /// Most bytes of a packet inside the line, on the path it takes.
+    pub(super) fn max_packet(&self, limits: &Limits) -> usize {
+        let more = match self.path {
+            Path::Direct(to) => self.width.of(to) - MAX_DATAGRAM,
+            Path::Bridge(_) | Path::Mesh => 0,
+        };
+        self.path.max_packet(limits) + more
     }
 
     /// Whether nothing has been heard for long enough to try the path and others. Once for each
@@ -341,7 +354,8 @@ impl Line {
         }
         if self.is_up() {
             let doubt = self.unanswered.filter(|_| !self.doubted).map(|since| since + DOUBT);
-            at = doubt.into_iter().chain(self.paths.deadline()).fold(at, Instant::min);
+            let paths = self.paths.deadline().into_iter().chain(self.width.deadline());
+            at = doubt.into_iter().chain(paths).fold(at, Instant::min);
         }
         if let Some(previous) = &self.previous {
             at = at.min(previous.made + limits.keys_dead_after);

@@ -27,6 +27,7 @@ mod sending;
 pub mod streams;
 mod upkeep;
 mod ways;
+mod width;
 
 pub use ask::{
     Answer, Ask, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question, Token,

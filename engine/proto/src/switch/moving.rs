@@ -1,5 +1,5 @@
 //! Which path a line takes: better ones tried while it runs, others when it falls silent, and the
-//! tries of the peer answered (PROTOCOL §4.7). What counts as better is `paths`.
+//! tries of the peer answered (PROTOCOL §4.8). What counts as better is `paths`.
 
 use std::net::SocketAddr;
 
@@ -63,6 +63,11 @@ impl Switch {
 
     /// Tries everything that might lead to the peer, the path in use first.
     pub(super) fn doubt(&mut self, now: Instant, slot: u32) {
+        // What is silent may be a way that swallows large datagrams and nothing else.
+        let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
+        if line.is_some_and(|line| line.width.narrow(now)) {
+            self.announce_path(slot, false);
+        }
         let Some(contact) = self.contacts.get(slot) else { return };
         let Some(line) = contact.line() else { return };
         let paths = core::iter::once(line.path).chain(contact.all_paths());
@@ -98,6 +103,7 @@ impl Switch {
                 self.send_on(now, slot, path, Priority::HIGHEST, &Inner::probe(token));
             }
         }
+        self.try_widths(now, slot);
         self.choose_path(now, slot);
     }
 
@@ -127,17 +133,31 @@ impl Switch {
             contact.found_at(address);
         }
         self.counters.moves += 1;
-        self.announce_path(slot);
+        self.announce_path(slot, true);
         self.tell_line(slot);
     }
 
-    /// Tells streams of the path's largest packet.
-    pub(super) fn announce_path(&mut self, slot: u32) {
+    /// Finds out how large datagrams may be, for lines that carry streams.
+    fn try_widths(&mut self, now: Instant, slot: u32) {
+        let token = self.chance.u64();
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let wanted = contact.wanted;
+        let Some(line) = contact.line_mut().filter(|_| wanted) else { return };
+        let Path::Direct(to) = line.path else { return };
+        line.width.widen(now, to);
+        let Some((to, size, token)) = line.width.due(now, token) else { return };
+        let mut packet = Inner::probe(token).to_vec();
+        packet.resize(size - sealed::HEADER - sealed::TAG, 0);
+        self.send_on(now, slot, Path::Direct(to), Priority::HIGHEST, &packet);
+    }
+
+    /// Tells streams of the line's largest packet, and whether it takes another path.
+    pub(super) fn announce_path(&mut self, slot: u32, moved: bool) {
         let Some(line) = self.line_ref(slot) else { return };
         let limits = &self.setting.limits;
-        if let Some(path) = self.contacts.get(slot).and_then(Contact::line).map(|l| l.path) {
-            let max_packet = path.max_packet(limits);
-            self.effects.push_back(Effect::LinePath { line, max_packet });
+        if let Some(held) = self.contacts.get(slot).and_then(Contact::line) {
+            let max_packet = held.max_packet(limits);
+            self.effects.push_back(Effect::LinePath { line, max_packet, moved });
         }
     }
 
@@ -161,6 +181,9 @@ impl Switch {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         let by = contact.hashname;
         let Some(line) = contact.line_mut() else { return };
+        if line.width.answered(token) {
+            return self.announce_path(slot, false);
+        }
         if !line.paths.answered(now, token) {
             return self.counters.drops.count(DropReason::Unhandled);
         }

@@ -277,7 +277,11 @@ impl Switch {
             contact.wanted = true;
         }
         match self.line_ref(slot) {
-            Some(_) => self.announce_line(slot),
+            Some(_) => {
+                self.announce_line(slot);
+                self.try_paths(now, slot);
+                self.schedule(slot);
+            }
             None => self.pursue(now, slot),
         }
     }
@@ -369,6 +373,7 @@ impl Switch {
     fn rested(&mut self, slot: u32, rested: bool) {
         if rested {
             self.announce_line(slot);
+            self.tell_line(slot);
             self.schedule(slot);
         }
     }
@@ -456,7 +461,7 @@ impl Switch {
         let limits = &self.setting.limits;
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         contact.told = true;
-        let Some(max_packet) = contact.line().map(|l| l.path.max_packet(limits)) else { return };
+        let Some(max_packet) = contact.line().map(|l| l.max_packet(limits)) else { return };
         let peer = contact.hashname;
         self.effects.push_back(Effect::LineUp { line, peer, max_packet });
     }

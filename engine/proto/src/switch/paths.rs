@@ -1,4 +1,4 @@
-//! The paths of a line beside the one in use: tried, proved, and chosen (PROTOCOL §4.7).
+//! The paths of a line beside the one in use: tried, proved, and chosen (PROTOCOL §4.8).
 //!
 //! A path is proved by a try that was answered: that the other end is heard from somewhere does not
 //! mean that it can be reached there, and only who holds the line's keys can answer. A better path

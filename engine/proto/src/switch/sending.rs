@@ -123,7 +123,7 @@ impl Switch {
                 self.fail(this.token, Code::QueueFull);
                 continue;
             };
-            let line = contact.line().filter(|l| l.is_up()).map(|l| l.path.max_packet(&limits));
+            let line = contact.line().filter(|l| l.is_up()).map(|l| l.max_packet(&limits));
             let waiting = &mut contact.questions.waiting;
             match line.filter(|_| waiting.is_empty()) {
                 Some(most) => self.send_parts(now, slot, this, payload, most),
@@ -148,7 +148,7 @@ impl Switch {
         let limits = self.setting.limits.clone();
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
-        let most = line.path.max_packet(&limits);
+        let most = line.max_packet(&limits);
         let pings = contact.questions.take_unsent(now);
         let messages = core::mem::take(&mut contact.questions.waiting);
         for p in pings {

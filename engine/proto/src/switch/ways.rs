@@ -1,4 +1,4 @@
-//! Bridges: this end's, and those this node carries (PROTOCOL §4.8).
+//! Bridges: this end's, and those this node carries (PROTOCOL §4.9).
 //!
 //! A relay knows two names for each bridge, one for each end, and two addresses. It writes one name
 //! over the other and sends the bytes on: what they hold is sealed for somebody else. Both ends

@@ -7,7 +7,7 @@
 //!   ping     0x20 token u64 padding…       pong  0x21 token u64 padding…  (as long as the ping)
 //!   message  0x22 flags u8  id u64  total u32  offset u32  bytes…
 //!   close    0x23 code u8
-//!   try      0x24 token u64  padding (19)       does this path work?  answered the way it came
+//!   try      0x24 token u64  padding (19…)      does this path work?  answered the way it came
 //!   tried    0x25 token u64  family u8  port u16  address (16)        where the try came from
 //! ```
 //!
@@ -43,7 +43,7 @@ const CLOSE: u8 = 0x23;
 const TRY: u8 = 0x24;
 const TRIED: u8 = 0x25;
 
-/// Bytes of a try, and of its answer: nobody gets more back than came.
+/// Bytes of a try at least, and of its answer: nobody gets more back than came.
 pub const TRY_LEN: usize = 28;
 
 /// Which part of which message this is.
@@ -98,7 +98,7 @@ impl Inner {
             PONG => Self::Pong(number(rest)?),
             MESSAGE => Self::Message(part(rest)?),
             CLOSE => Self::Close(*rest.first().ok_or(DropReason::Truncated)?),
-            TRY if rest.len() == TRY_LEN - 1 => Self::Try(number(rest)?),
+            TRY if rest.len() >= TRY_LEN - 1 => Self::Try(number(rest)?),
             TRIED => tried(rest)?,
             _ => return Err(DropReason::UnknownKind),
         })
@@ -133,7 +133,7 @@ impl Inner {
                 };
                 Self::Message(part.holding(packet.body)?)
             }
-            Action::Try if packet.body.len() == TRY_LEN - 9 => Self::Try(packet.need("try")?),
+            Action::Try if packet.body.len() >= TRY_LEN - 9 => Self::Try(packet.need("try")?),
             Action::Try => return Err(DropReason::Malformed),
             Action::Tried => {
                 let at = match packet.get("at") {

@@ -41,6 +41,7 @@ const DATA_FIN: u8 = 2;
 const DATA_SHORT: u8 = 4;
 const ACK_ECHO: u8 = 1;
 const OPEN_SOCK: u8 = 1;
+const OPEN_REQ: u8 = 2;
 
 /// A stream packet of any kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +98,8 @@ pub enum OpenWhat<'a> {
     Generic,
     /// A TCP connection to this target: 1 to 255 bytes.
     Sock(&'a str),
+    /// HTTP requests and their responses.
+    Req,
 }
 
 /// An ACK packet.
@@ -235,7 +238,7 @@ impl<'a> DataHeader<'a> {
         let open = self.open.map_or(0, |o| {
             1 + varint_len(o.credit)
                 + match o.what {
-                    OpenWhat::Generic => 0,
+                    OpenWhat::Generic | OpenWhat::Req => 0,
                     OpenWhat::Sock(target) => 1 + target.len().min(TARGET_MAX),
                 }
         });
@@ -270,6 +273,10 @@ impl<'a> DataHeader<'a> {
         match open.what {
             OpenWhat::Generic => {
                 out.put_u8(level);
+                put_varint(out, open.credit);
+            }
+            OpenWhat::Req => {
+                out.put_u8(level | OPEN_REQ);
                 put_varint(out, open.credit);
             }
             OpenWhat::Sock(target) => {
@@ -316,6 +323,7 @@ impl<'a> OpenInfo<'a> {
                 let target = core::str::from_utf8(r.take(len)?);
                 OpenWhat::Sock(target.map_err(|_| DropReason::Malformed)?)
             }
+            OPEN_REQ => OpenWhat::Req,
             _ => return Err(DropReason::UnknownKind),
         };
         Ok(Self { what, priority: Priority::from_low_bits(first >> 4), credit })

@@ -3,15 +3,18 @@
 
 use bytes::Bytes;
 
+use super::bridged;
 use super::inner::{Inner, Part};
+use super::meet::{Grant, Near, No, Word};
 use super::package::{self, Code, Content, Return, Sequence};
 use super::packet::Packet;
 use super::sealed;
 use super::stream::StreamPacket;
-use crate::base::{Address, LineId, Priority};
+use crate::base::{Address, Hashname, LineId, Priority};
 
 const DOC: &str = include_str!("../../../../docs/PROTOCOL.md");
 const JSON: &str = include_str!("../../../../docs/vectors/json.txt");
+const WORDS: &str = include_str!("../../../../docs/vectors/words.txt");
 const LINE: LineId = LineId([0xa1; 16]);
 
 /// The bytes of the block with that name.
@@ -65,6 +68,45 @@ fn b8_the_documents_packets_inside_a_line_are_ours() {
     assert_eq!(vector("message"), message);
     assert_eq!(Inner::parse(&message), Ok(Inner::Message(part)));
     assert_eq!(vector("close"), Inner::close(Code::ShuttingDown as u8));
+    assert_eq!(vector("try"), Inner::probe(7));
+    let at = Some(([192, 0, 2, 1], 42_424).into());
+    assert_eq!(vector("tried"), Inner::probed(7, at));
+    assert_eq!(Inner::parse(&vector("tried")), Ok(Inner::Tried(7, at)));
+    let head = bridged::Header { priority: Priority::DEFAULT, line: LineId([0xab; 16]) };
+    assert_eq!(vector("carried"), head.emit());
+}
+
+#[test]
+fn b8_the_documents_words_are_ours() {
+    let (who, line) = (Hashname::new([0xab; 32]), LineId([0xcd; 16]));
+    let at = vec![([192, 0, 2, 1], 42_424).into()];
+    let near = vec![Near { who, at: at.first().copied() }, Near { who, at: None }];
+    let grant = Ok(Grant { line, rate: 8 << 20, seconds: 600 });
+    let words = [
+        ("op", Word::Op { id: 7, who, seq: None }),
+        ("op-outside", Word::Op { id: 7, who, seq: Some(1) }),
+        ("key", Word::Key { id: 7, part: Ok((0, 1, Bytes::from_static(b"k"))) }),
+        ("key-none", Word::Key { id: 7, part: Err(No::Unknown) }),
+        ("seek", Word::Seek { id: 7, to: who, via: None }),
+        ("seek-outside", Word::Seek { id: 7, to: who, via: Some(who) }),
+        ("see", Word::See { id: 7, near }),
+        ("pop", Word::Pop { who, at: at.clone() }),
+        ("popping", Word::Popping { who, at: at.clone() }),
+        ("popped", Word::Popped { who, at }),
+        ("bridge", Word::Bridge { who, line }),
+        ("bridging", Word::Bridging { who }),
+        ("bridged", Word::Bridged { who, grant }),
+        ("bridged-not", Word::Bridged { who, grant: Err(No::Full) }),
+    ];
+    let lines = WORDS.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let written: Vec<_> = lines.map(|l| l.split_once(' ').unwrap()).collect();
+    assert_eq!(written.len(), words.len());
+    for ((name, json), (ours, word)) in written.into_iter().zip(words) {
+        assert_eq!(name, ours);
+        let mut packet = word.emit().to_vec();
+        assert_eq!(&packet[2..2 + json.len()], json.as_bytes(), "{name}");
+        assert_eq!(Word::from_json(&Packet::decode(&mut packet).unwrap()), Ok(word), "{name}");
+    }
 }
 
 #[test]
@@ -138,7 +180,7 @@ fn b8_both_forms_of_the_vectors_are_the_same_packet() {
         }
         names.push(name);
     }
-    assert_eq!(names.len(), 17);
+    assert_eq!(names.len(), 18);
     // Every stream packet of the text is here, too.
     for line in DOC.lines().filter_map(|l| l.strip_prefix("vector ")) {
         let name = line.split_once(':').unwrap().0;

@@ -131,6 +131,27 @@ fn s17_the_key_of_a_known_address_is_fetched_from_there_in_parts() {
 }
 
 #[test]
+fn s26_a_line_that_rested_and_is_used_again_is_one_to_be_named() {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, Terms::default());
+    let a = w.add(Nat::Open, Terms::default());
+    w.introduce(a, v, true);
+    let peer = w.hashname(v);
+    let lines = |w: &World| w.places[v].shard.meeting().unwrap().meeting().report(w.now).lines;
+    w.ping(a, peer, 1);
+    w.pass(SECOND);
+    assert_eq!(lines(&w), 1);
+    // Renewed once for that ping, and then nobody needs the new keys: half-way between old and dead
+    // they are at rest.
+    w.pass(280 * SECOND);
+    assert_eq!(lines(&w), 0);
+    w.ping(a, peer, 2);
+    w.pass(SECOND);
+    assert!(w.answer(a, 2).is_some());
+    assert_eq!(lines(&w), 1);
+}
+
+#[test]
 fn s14_a_hashname_nobody_knows_is_given_up_soon_and_with_a_code() {
     let (mut w, _, a, _) = strangers(Nat::Port, Nat::Port);
     let nobody = identity(6).hashname();

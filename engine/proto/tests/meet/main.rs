@@ -12,4 +12,5 @@
 mod finding;
 mod hostile;
 mod moving;
+mod upkeep;
 mod world;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use trunkline_proto::switch::streams::{CongestionKind, StreamLimits};
+
 use crate::pair::{Got, MS, Net, Pair};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -81,4 +83,120 @@ fn s23_four_streams_together_are_not_slower_than_one() {
     let took = p.run(LONG, |p| ids.iter().all(|id| p.got(1, *id).ended));
     println!("four streams: {:.1} Mbit/s", 160.0 / took.as_secs_f64());
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// What the measured runs over real sockets are checked against: one stream for 30 s over
+/// 100 Mbit/s, 50 ms and a queue of one bandwidth-delay product.
+#[test]
+#[ignore = "prints figures: cargo test -p trunkline-proto --test streams -- --ignored --nocapture table"]
+fn s23_table_of_goodput_under_loss() {
+    for loss in [0, 1_000, 10_000, 50_000] {
+        for (kind, max_packet) in [
+            (CongestionKind::Cubic, 1_162),
+            (CongestionKind::Bbr, 1_162),
+            (CongestionKind::Cubic, 16_200),
+            (CongestionKind::Bbr, 16_200),
+        ] {
+            let rates: Vec<String> =
+                (0..3).map(|seed| half_minute(seed, kind, max_packet, loss)).collect();
+            let percent = f64::from(loss) / 1e4;
+            println!("{percent:4.1} % loss, {max_packet:5} B, {kind:?}: {}", rates.join("   "));
+        }
+    }
+}
+
+fn half_minute(seed: u64, congestion: CongestionKind, max_packet: usize, loss: u32) -> String {
+    let mut p = Pair::with_limits(seed, max_packet, hundred(25 * MS, loss), with(congestion));
+    let id = p.open(0);
+    p.send(0, id, 1 << 40, false);
+    p.run_for(Duration::from_secs(30));
+    let (s, got) = (p.ends[0].stats(), p.got(1, id).bytes);
+    format!(
+        "{:5.1} Mbit/s ({:.2} % resent, {} of {} falsely, {} probes)",
+        got as f64 * 8.0 / 30e6,
+        s.bytes_resent as f64 * 100.0 / got as f64,
+        s.packets_lost_falsely,
+        s.packets_lost,
+        s.probes
+    )
+}
+
+#[test]
+fn s23_a_window_is_spread_over_its_round_trip() {
+    // A queue for 5 ms: whole windows at once would overrun it long before the path is full.
+    let net = Net { queue: 62_500, ..hundred(25 * MS, 0) };
+    let mut p = Pair::new(54, 1_150, net);
+    let id = p.open(0);
+    p.send(0, id, 1 << 40, false);
+    // Slow start from ten packets to the 540 that fill the path.
+    p.run_for(350 * MS);
+    let s = p.ends[0].stats();
+    println!("{} of {} packets lost in slow start, {s:?}", p.lost, s.packets_sent);
+    let at = p.got(1, id).bytes;
+    p.run_for(Duration::from_secs(10));
+    let rate = (p.got(1, id).bytes - at) as f64 * 8.0 / 10e6;
+    println!("{rate:.1} Mbit/s with a queue for 5 ms, {:?}", p.ends[0].stats());
+    assert!(rate > 70.0, "{rate}");
+}
+
+fn with(congestion: CongestionKind) -> StreamLimits {
+    StreamLimits { congestion, ..StreamLimits::default() }
+}
+
+#[test]
+fn s23_a_model_of_the_path_fills_it_at_any_loss() {
+    for (loss, least) in [(0, 83.0), (1_000, 83.0), (10_000, 75.0), (50_000, 60.0)] {
+        let mut p = Pair::with_limits(55, 1_162, hundred(25 * MS, loss), with(CongestionKind::Bbr));
+        let id = p.open(0);
+        p.send(0, id, 1 << 40, false);
+        p.run_for(Duration::from_secs(10));
+        let rate = p.got(1, id).bytes as f64 * 8.0 / 10e6;
+        println!("{loss} ppm: {rate:.1} Mbit/s");
+        assert!(rate > least, "{rate} at {loss} ppm");
+    }
+}
+
+#[test]
+fn s23_a_model_of_the_path_keeps_queues_short() {
+    for (name, queue) in [("5 ms", 62_500), ("a second", 12_500_000)] {
+        let net = Net { queue, ..hundred(25 * MS, 0) };
+        let mut p = Pair::with_limits(56, 1_162, net, with(CongestionKind::Bbr));
+        let id = p.open(0);
+        p.send(0, id, 1 << 40, false);
+        p.run_for(Duration::from_secs(5));
+        let (at, lost, sent) = (p.got(1, id).bytes, p.lost, p.sent[0].0);
+        p.run_for(Duration::from_secs(12));
+        let rate = (p.got(1, id).bytes - at) as f64 * 8.0 / 12e6;
+        let lost = (p.lost - lost) as f64 * 100.0 / (p.sent[0].0 - sent) as f64;
+        let s = p.ends[0].stats();
+        println!("queue for {name}: {rate:.1} Mbit/s, {lost:.2} % lost, rtt {:?}", s.round_trip);
+        assert!(rate > 75.0 && lost < 3.0, "{rate} Mbit/s, {lost} % lost");
+        assert!(s.round_trip < 80 * MS, "{s:?}");
+    }
+}
+
+#[test]
+fn s23_lines_that_share_a_path_share_its_rate() {
+    let kinds = [CongestionKind::Cubic, CongestionKind::Bbr];
+    for (one, two) in [(kinds[0], kinds[0]), (kinds[1], kinds[1]), (kinds[1], kinds[0])] {
+        let mut pairs =
+            [one, two].map(|k| Pair::with_limits(57, 1_162, hundred(25 * MS, 0), with(k)));
+        let [a, b] = &mut pairs;
+        let id = a.open(0);
+        assert_eq!(b.open(0), id);
+        a.send(0, id, 1 << 40, false);
+        a.run_beside(b, Duration::from_secs(3));
+        // The second comes to a path that the first has filled.
+        b.send(0, id, 1 << 40, false);
+        a.run_beside(b, Duration::from_secs(20));
+        let before = [a.got(1, id).bytes, b.got(1, id).bytes];
+        a.run_beside(b, Duration::from_secs(30));
+        let [x, y] = [(&*a, before[0]), (&*b, before[1])]
+            .map(|(p, at)| (p.got(1, id).bytes - at) as f64 * 8.0 / 30e6);
+        println!("{one:?} {x:.1} beside {two:?} {y:.1} Mbit/s");
+        assert!(x + y > 85.0, "{x} and {y}");
+        // Like every model of a path, this one takes more than its share beside CUBIC.
+        let least = if one == two { 25.0 } else { 4.0 };
+        assert!(x.min(y) > least, "{x} and {y}");
+    }
 }

@@ -17,7 +17,7 @@ use crate::pair::MS;
 const OPEN: Option<OpenInfo<'static>> =
     Some(OpenInfo { what: OpenWhat::Generic, priority: Priority::DEFAULT, credit: 1 << 20 });
 
-fn data(id: u64, offset: u64, open: bool, fin: bool, payload: &[u8]) -> Bytes {
+pub(crate) fn data(id: u64, offset: u64, open: bool, fin: bool, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     let open = if open { OPEN } else { None };
     DataHeader { id, offset, stamp: 9, open, fin, short: false }.emit(&mut out);
@@ -25,18 +25,18 @@ fn data(id: u64, offset: u64, open: bool, fin: bool, payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
-fn ack(id: u64, cumulative: u64, runs: &[(u64, u64)]) -> Bytes {
+pub(crate) fn ack(id: u64, cumulative: u64, runs: &[(u64, u64)]) -> Bytes {
     let mut out = BytesMut::new();
     let ranges = AckRanges::new(runs);
     Ack { id, cumulative, credit: 1 << 30, echo: None, ranges }.emit(&mut out);
     out.freeze()
 }
 
-fn victim() -> (Streams, Instant) {
+pub(crate) fn victim() -> (Streams, Instant) {
     (Streams::new(StreamLimits::default(), Side::Even, 1_150), Instant::from_micros(3_600_000_000))
 }
 
-fn sent(s: &mut Streams, now: Instant) -> Vec<Bytes> {
+pub(crate) fn sent(s: &mut Streams, now: Instant) -> Vec<Bytes> {
     let mut all = Vec::new();
     let mut out = BytesMut::new();
     while s.poll_transmit(now, &mut out, 2_000).is_some() {
@@ -45,7 +45,7 @@ fn sent(s: &mut Streams, now: Instant) -> Vec<Bytes> {
     all
 }
 
-fn events(s: &mut Streams) -> Vec<StreamEvent> {
+pub(crate) fn events(s: &mut Streams) -> Vec<StreamEvent> {
     std::iter::from_fn(|| s.poll_event()).collect()
 }
 

@@ -9,7 +9,7 @@ use trunkline_proto::wire::stream::{
     Ack, AckRanges, Data, DataHeader, Echo, RANGES_MAX, Reset, StreamPacket, VARINT_MAX, clip,
 };
 
-use crate::wire::{data_of, open_parts, varint};
+use crate::wire::{Kind, data_of, open_parts, varint};
 
 /// Bytes that mean something in JSON, and one that is no text.
 const MEANING: &[u8] = b"0123456789-.eE\"\\[]{},:tf \xff";
@@ -84,13 +84,14 @@ proptest! {
     /// Damaged JSON is refused, or says what the compact form can say as well.
     #[test]
     fn s23_json_says_nothing_that_the_compact_form_could_not(
-        which in 0usize..4,
+        which in 0usize..5,
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         numbers in proptest::option::of(any::<u64>()),
     ) {
         let texts = [
             r#"{"stream":4,"seq":0,"stamp":9,"type":"sock","sock":"[::1]:22","p":3,"credit":16384}"#,
             r#"{"stream":4,"seq":70000,"stamp":9,"end":true,"short":false,"_a":[[1,2]]}"#,
+            r#"{"stream":4,"seq":0,"stamp":9,"type":"req","p":3,"credit":16384}"#,
             r#"{"stream":4,"ack":23,"credit":64,"stamp":9,"delay":15,"range":[[34,45],[25,26]]}"#,
             r#"{"stream":4,"err":6,"final":23,"sending":true,"answer":true,"reason":"no"}"#,
         ];
@@ -166,6 +167,7 @@ fn s23_hostile_json_is_refused_with_its_reason() {
         (ack(r#","end":true"#), Malformed),
         (reset(r#","sending":true,"range":[]"#), Malformed),
         (open(r#","type":"generic","sock":"a""#), Malformed),
+        (open(r#","type":"req","sock":"a""#), Malformed),
         // Numbers that are none, or too large.
         (r#"{"stream":-4,"seq":0,"stamp":9}"#.to_owned(), Malformed),
         (r#"{"stream":4.0,"seq":0,"stamp":9}"#.to_owned(), Malformed),
@@ -183,7 +185,7 @@ fn s23_hostile_json_is_refused_with_its_reason() {
         (data(r#","end":"true""#), Malformed),
         (open(r#","type":"generic","p":8"#).replacen(r#""p":3,"#, "", 1), Malformed),
         // Openings of an unknown kind, without a target, with too long a one.
-        (open(r#","type":"req","req":{}"#), UnknownKind),
+        (open(r#","type":"res","res":{}"#), UnknownKind),
         (open(r#","type":1"#), Malformed),
         (open(r#","type":"sock","sock":7"#), Malformed),
         (target(0), Malformed),
@@ -228,7 +230,7 @@ fn s23_hostile_json_is_refused_with_its_reason() {
 #[test]
 fn s23_the_largest_texts_fit_as_json() {
     let (target, reason) = ("t".repeat(255), "é".repeat(64));
-    let open = (Some(target), 7, VARINT_MAX);
+    let open = (Kind::Sock(target), 7, VARINT_MAX);
     let data = data_of(VARINT_MAX, VARINT_MAX - 9, u32::MAX, Some(&open), 3, b"1");
     let reset = Reset {
         id: VARINT_MAX,

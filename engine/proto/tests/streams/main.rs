@@ -14,6 +14,8 @@ mod ends;
 mod goodput;
 mod hostile;
 mod json;
+mod lies;
+mod minimal;
 mod pair;
 mod recovery;
 mod wire;

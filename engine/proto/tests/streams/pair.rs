@@ -9,6 +9,7 @@ use trunkline_proto::base::{Chance, DropReason, Drops, Instant, Priority};
 use trunkline_proto::switch::streams::{
     Open, ReadState, Side, StreamEvent, StreamId, StreamLimits, Streams, WriteError,
 };
+use trunkline_proto::wire::stream::StreamPacket;
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
@@ -48,6 +49,8 @@ pub(crate) struct Pair {
     pub(crate) lost: u64,
     /// Packets to be dropped from here on, by the end that sends them.
     pub(crate) cut: [bool; 2],
+    /// ACKs of one stream to be dropped from here on, by the end that sends them.
+    pub(crate) hold: Option<(usize, StreamId)>,
     /// Nothing arrives before this: the path stands still and loses nothing.
     pub(crate) stands_until: Instant,
     /// Everything each end has received, by stream.
@@ -113,6 +116,7 @@ impl Pair {
             sent: [(0, 0); 2],
             lost: 0,
             cut: [false; 2],
+            hold: None,
             stands_until: now,
             got: Default::default(),
             todo: Default::default(),
@@ -172,6 +176,29 @@ impl Pair {
             e.handle_timeout(end);
         }
         self.act();
+    }
+
+    /// Runs two pairs for `time` whose packets share one rate and one queue each way.
+    pub(crate) fn run_beside(&mut self, other: &mut Self, time: Duration) {
+        let end = self.now + time;
+        self.act();
+        other.act();
+        loop {
+            let turn = [self.next(), other.next()].map(|at| at.filter(|at| *at <= end));
+            let first = match turn {
+                [Some(a), Some(b)] => a <= b,
+                [a, b] if a.is_none() && b.is_none() => break,
+                [a, _] => a.is_some(),
+            };
+            let (one, two) =
+                if first { (&mut *self, &mut *other) } else { (&mut *other, &mut *self) };
+            one.busy = two.busy;
+            one.step();
+            one.act();
+            two.busy = one.busy;
+        }
+        self.now = end;
+        other.now = end;
     }
 
     fn next(&self) -> Option<Instant> {
@@ -288,7 +315,12 @@ impl Pair {
                 + Duration::from_nanos(wire * 1_000_000_000 / self.net.rate);
             self.busy[end] = leaves;
         }
-        if self.cut[end] || self.chance.per_million(self.net.loss) {
+        let held = self.hold.is_some_and(|(from, id)| {
+            let ack =
+                matches!(StreamPacket::decode(&packet), Ok(StreamPacket::Ack(a)) if a.id == id.0);
+            from == end && ack
+        });
+        if held || self.cut[end] || self.chance.per_million(self.net.loss) {
             self.lost += 1;
             return;
         }

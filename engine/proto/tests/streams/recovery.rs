@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use trunkline_proto::switch::streams::{Code, StreamEvent};
+use trunkline_proto::base::Priority;
+use trunkline_proto::switch::streams::{Code, Open, StreamEvent};
 
 use crate::pair::{Got, MS, Net, Pair};
 
@@ -50,9 +51,10 @@ fn s23_lost_acknowledgements_are_made_good_by_later_ones() {
     let (mut p, id) = warmed(Net::default());
     p.cut[1] = true;
     p.send(0, id, 60_000, false);
-    p.run_for(40 * MS);
-    p.cut[1] = false;
+    p.run_for(3 * MS);
     p.send(0, id, 61_000, true);
+    p.run_for(24 * MS);
+    p.cut[1] = false;
     p.run(LONG, |p| p.got(1, id).ended && p.events[0].contains(&StreamEvent::Finished(id)));
     // The receiver had it all along: nothing goes out twice.
     assert_eq!(p.ends[0].stats().bytes_resent, 0, "{p:?}");
@@ -166,7 +168,7 @@ fn s23_a_writer_that_trickles_is_probed_for_as_well() {
 #[test]
 fn s23_a_path_that_stood_still_is_forgiven() {
     // A mesh route over TCP loses nothing and may stall: late is not lost.
-    let net = Net { delay: 5 * MS, rate: 12_500_000, queue: 1 << 20, ..Net::default() };
+    let net = Net { delay: 5 * MS, rate: 12_500_000, queue: 4 << 20, ..Net::default() };
     let mut p = Pair::new(25, 16_200, net);
     let id = p.open(0);
     p.send(0, id, 40_000_000, true);
@@ -175,6 +177,7 @@ fn s23_a_path_that_stood_still_is_forgiven() {
     p.stands_until = p.now + 700 * MS;
     p.run_for(800 * MS);
     let s = p.ends[0].stats();
+    assert_eq!(p.lost, 0);
     assert!(s.packets_lost_falsely > 0, "{s:?}");
     assert!(s.window >= before / 2, "{before} before, {s:?}");
     let took = p.run(LONG, |p| p.got(1, id).ended);
@@ -182,4 +185,46 @@ fn s23_a_path_that_stood_still_is_forgiven() {
     assert!(took < Duration::from_millis(4_000), "{took:?}");
     let s = p.ends[0].stats();
     assert!(s.bytes_resent < 600_000, "{s:?}");
+}
+
+#[test]
+fn s23_a_repetition_that_is_lost_too_is_repeated_without_a_probe() {
+    let (mut p, id) = warmed(Net::default());
+    p.cut[0] = true;
+    p.send(0, id, 51_000, false);
+    p.act();
+    p.cut[0] = false;
+    // Others follow all the time, so that each loss shows.
+    for i in 0..40u64 {
+        p.send(0, id, 52_000 + i * 1_000, false);
+        // One round trip and a quarter after the first time, the repetition is on its way.
+        p.cut[0] = i == 12;
+        p.run_for(5 * MS);
+    }
+    let s = p.ends[0].stats();
+    assert!(s.packets_lost >= 2 && s.bytes_resent >= 2_000, "{s:?}");
+    p.run(LONG, |p| p.got(1, id).bytes == 91_000);
+    assert_eq!((p.ends[0].stats().probes, p.ends[0].stats().packets_lost_falsely), (0, 0));
+}
+
+#[test]
+fn s23_one_silent_stream_is_not_sent_again_as_a_whole_while_others_are_heard() {
+    let (mut p, busy) = warmed(Net::default());
+    let id = p.ends[0].open(Open::Generic, Priority::DEFAULT).unwrap();
+    p.send(0, id, 15_000, false);
+    p.act();
+    // Its ACKs do not come for a while, as if they were stuck behind something urgent.
+    let before = p.ends[0].stats().bytes_resent;
+    p.hold = Some((1, id));
+    for i in 0..50u64 {
+        p.send(0, busy, 51_000 + i * 1_000, false);
+        p.run_for(10 * MS);
+        if i == 25 {
+            p.hold = None;
+        }
+    }
+    p.run(LONG, |p| p.ends[0].stats().in_flight == 0);
+    let s = p.ends[0].stats();
+    assert!(s.probes >= 2, "{s:?}");
+    assert!(s.bytes_resent - before <= 3_500, "{s:?}");
 }

@@ -20,21 +20,39 @@ pub(crate) fn varint() -> impl Strategy<Value = u64> {
     (0u32..62, any::<u64>()).prop_map(|(bits, n)| n & ((2 << bits) - 1) & VARINT_MAX)
 }
 
-pub(crate) fn open_parts() -> impl Strategy<Value = Option<(Option<String>, u8, u64)>> {
-    let target = proptest::option::of("[a-z0-9.:é]{1,120}");
-    proptest::option::of((target, 0u8..8, varint()))
+/// What an opening says: kind, priority, credit.
+pub(crate) type OpenParts = (Kind, u8, u64);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Generic,
+    Sock(String),
+    Req,
+}
+
+pub(crate) fn open_parts() -> impl Strategy<Value = Option<OpenParts>> {
+    let kind = prop_oneof![
+        Just(Kind::Generic),
+        "[a-z0-9.:é]{1,120}".prop_map(Kind::Sock),
+        Just(Kind::Req),
+    ];
+    proptest::option::of((kind, 0u8..8, varint()))
 }
 
 pub(crate) fn data_of<'a>(
     id: u64,
     offset: u64,
     stamp: u32,
-    open: Option<&'a (Option<String>, u8, u64)>,
+    open: Option<&'a OpenParts>,
     bits: u8,
     payload: &'a [u8],
 ) -> StreamPacket<'a> {
-    let open = open.map(|(target, level, credit)| OpenInfo {
-        what: target.as_ref().map_or(OpenWhat::Generic, |t| OpenWhat::Sock(t)),
+    let open = open.map(|(kind, level, credit)| OpenInfo {
+        what: match kind {
+            Kind::Generic => OpenWhat::Generic,
+            Kind::Sock(target) => OpenWhat::Sock(target),
+            Kind::Req => OpenWhat::Req,
+        },
         priority: Priority::from_low_bits(*level),
         credit: *credit,
     });
@@ -134,7 +152,7 @@ fn s23_malformed_packets_are_told_apart() {
         // A number that is longer than it needs to be.
         (&[0x10, 0, 0x40, 0x01, 0, 0, 0, 0, 0], DropReason::Malformed),
         // An opening of an unknown kind, with a reserved bit, without a target, with no text.
-        (&[0x10, 1, 0, 0, 0, 0, 0, 0, 0x32, 0], DropReason::UnknownKind),
+        (&[0x10, 1, 0, 0, 0, 0, 0, 0, 0x33, 0], DropReason::UnknownKind),
         (&[0x10, 1, 0, 0, 0, 0, 0, 0, 0x80, 0], DropReason::Malformed),
         (&[0x10, 1, 0, 0, 0, 0, 0, 0, 0x31, 0, 0], DropReason::Malformed),
         (&[0x10, 1, 0, 0, 0, 0, 0, 0, 0x31, 0, 1, 0xff], DropReason::Malformed),
@@ -225,6 +243,10 @@ fn s23_the_vectors_of_the_protocol_text_hold() {
                 DataHeader { id: 7, open: open(OpenWhat::Sock(target), 6, 262_144), ..plain },
                 b"",
             ),
+        ),
+        (
+            "data-open-req",
+            data(DataHeader { id: 8, open: open(OpenWhat::Req, 3, 262_144), ..plain }, b"GET "),
         ),
         ("data-end", data(DataHeader { id: 1_000, offset: 70_000, fin: true, ..plain }, b"bye")),
         ("data-short", data(DataHeader { offset: 16_383, short: true, ..plain }, b"!")),

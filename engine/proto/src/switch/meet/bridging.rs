@@ -1,4 +1,4 @@
-//! Bridges agreed upon (PROTOCOL §4.8): asked of relays for lines of our own, and granted to
+//! Bridges agreed upon (PROTOCOL §4.9): asked of relays for lines of our own, and granted to
 //! others. Which packets go over them is the partitions' (`ways`).
 
 use std::collections::BTreeMap;

@@ -305,10 +305,10 @@ impl Meeting {
         let mut bytes = BytesMut::from(&packet[..]);
         let word = Word::from_json(&Packet::decode(&mut bytes)?)?;
         match word {
-            Word::Op { .. } | Word::Seek { .. } | Word::Pop { .. } | Word::Bridge { .. } => {
-                if !self.questions.allow(now, &peer) {
-                    return Err(DropReason::RateLimited);
-                }
+            Word::Op { .. } | Word::Seek { .. } | Word::Pop { .. } | Word::Bridge { .. }
+                if !self.questions.allow(now, &peer) =>
+            {
+                return Err(DropReason::RateLimited);
             }
             _ => {}
         }

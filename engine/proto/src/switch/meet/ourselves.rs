@@ -1,7 +1,7 @@
 //! Where this node is, as others see it, and what that says of what stands in front of it.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::constants::WITNESSES;
 use crate::base::Hashname;
@@ -81,10 +81,7 @@ impl Ourselves {
     }
 
     pub(super) fn nat(&self) -> Nat {
-        let public = |at: &SocketAddr| match at.ip() {
-            IpAddr::V4(_) => true,
-            IpAddr::V6(_) => false,
-        };
+        let public = |at: &SocketAddr| at.ip().is_ipv4();
         let v4: Vec<SocketAddr> = self.witnesses.iter().map(|(_, at)| *at).filter(public).collect();
         let outside = if v4.is_empty() { self.outside() } else { v4 };
         let Some(first) = outside.first() else { return Nat::Unknown };

@@ -7,13 +7,16 @@
 //! 3. "sort all lines by bucket, for each bucket: count active in last 30sec; any remainder left in
 //!    spread, send ping".
 //!
+//! "Active" is who was heard within half a tick: who was not would be silent for longer than a NAT
+//! remembers before the next. Of each bucket the oldest lines are the ones kept.
+//!
 //! Beyond the notes a node looks for its own hashname, so that its neighbours know it, and for one
 //! at random, so that far buckets fill. Lines beyond the spread are not pinged and end by
 //! themselves. Lines to introducers are kept whether the node meshes or not.
 
 use bytes::Bytes;
 
-use super::constants::{LEVEL, NEAREST, RECENT, TICK};
+use super::constants::{LEVEL, NEAREST, TICK};
 use super::search::Aim;
 use super::{Meeting, Order};
 use crate::base::{Hashname, Instant};
@@ -77,15 +80,11 @@ impl Meeting {
         let buckets = self.table.buckets();
         let level = self.terms.level.min(LEVEL * 4);
         let spread = level.checked_div(buckets.len()).unwrap_or(0).max(1);
+        // Heard half a tick ago and silent until the next is too long for many NATs.
+        let quiet = |l: &super::table::Lined| now.since(l.heard) >= TICK / 2;
         for (_, mut lines) in buckets {
-            let active = lines.iter().filter(|(_, l)| now.since(l.heard) < RECENT).count();
-            // Those heard of late need no ping to stay, unless it was the last one.
             lines.sort_by_key(|(_, l)| (l.since, l.heard));
-            let quiet = |l: &super::table::Lined| now.since(l.heard) >= TICK / 2;
-            let left = spread.saturating_sub(active).max(usize::from(active > 0));
-            let keep = lines.iter().take(spread);
-            let due: Vec<_> = keep.filter(|(_, l)| quiet(l)).map(|(who, _)| *who).collect();
-            for who in due.into_iter().take(left.max(spread)) {
+            for (who, _) in lines.into_iter().take(spread).filter(|(_, l)| quiet(l)) {
                 self.keep(now, who);
                 self.ping(who);
             }
@@ -95,7 +94,7 @@ impl Meeting {
     /// Looks for our own neighbourhood and for a place far away.
     fn look_around(&mut self, now: Instant) {
         let (always, later) = SETTLING;
-        if self.ticks <= always || self.ticks % later == 0 {
+        if self.ticks <= always || self.ticks.is_multiple_of(later) {
             self.search(now, self.host.us, Aim::Upkeep);
             let anywhere = Hashname::new(self.chance.bytes());
             self.search(now, anywhere, Aim::Upkeep);

@@ -76,10 +76,13 @@ impl Streams {
         }
         let debt = &mut stream.debt;
         debt.packets += 1;
+        debt.duplicates += u32::from(arrival.duplicate);
         if debt.newest.is_none_or(|(old, _)| h.stamp.wrapping_sub(old) < 1 << 31) {
             debt.newest = Some((h.stamp, now));
         }
-        if arrival.urgent
+        if h.fin
+            || arrival.gap && self.limits.ack_gaps
+            || debt.duplicates >= self.limits.ack_duplicates
             || debt.packets >= self.limits.ack_every
             || stream.recv.credit_is_due(&self.receive_pool)
         {
@@ -103,6 +106,7 @@ impl Streams {
                     let open = match info.what {
                         OpenWhat::Generic => Open::Generic,
                         OpenWhat::Sock(target) => Open::Sock(target.into()),
+                        OpenWhat::Req => Open::Req,
                     };
                     let (id, priority) = (StreamId(id), info.priority);
                     let stream =
@@ -199,15 +203,21 @@ impl Streams {
     }
 
     /// When the echoed packet was sent, how long ago that is and how long the peer kept it;
-    /// nothing if it is not of this path.
+    /// nothing if it is not of this path, or of a moment after everything that was sent: a peer
+    /// that invents stamps must not make the path look short.
     fn read_echo(&self, now: Instant, echo: Echo) -> Option<(Instant, Duration, Duration)> {
         let elapsed = Duration::from_micros(u64::from(stamp_of(now).wrapping_sub(echo.stamp)));
         let sent = now - elapsed;
-        (elapsed <= ECHO_MOST && sent >= self.path.since && now.since(sent) == elapsed)
+        let real = sent >= self.path.since && sent <= self.path.sent;
+        (real && elapsed <= ECHO_MOST && now.since(sent) == elapsed)
             .then(|| (sent, elapsed, Duration::from_micros(echo.delay_us)))
     }
 
     pub(super) fn reorder_window(&self) -> Duration {
+        if self.limits.misses.is_some() {
+            // Whatever the peer's ranges leave out is a miss; repeating it takes its time anyway.
+            return Duration::ZERO;
+        }
         let quarter = self.rtt.least().unwrap_or(self.rtt.smoothed()) / 4;
         (quarter * self.path.patience).min(self.rtt.smoothed()).max(REORDER_LEAST)
     }
@@ -215,6 +225,9 @@ impl Streams {
     /// Tells the controller of losses, once for each congestion.
     pub(super) fn note_losses(&mut self, now: Instant, losses: &Losses) {
         self.counts.packets_lost += losses.packets;
+        if losses.bytes > 0 {
+            self.congestion.on_lost(losses.bytes);
+        }
         if losses.newest.is_some_and(|sent| sent > self.path.answered) {
             self.path.answered = now;
             self.path.suspected = 0;
@@ -252,6 +265,7 @@ impl Streams {
                 rtt: echo.map(|(_, elapsed, delay)| elapsed.saturating_sub(delay)),
                 smoothed: self.rtt.smoothed(),
                 limited: self.path.limited,
+                in_flight: self.path.in_flight,
             });
         }
     }

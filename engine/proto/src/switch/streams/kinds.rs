@@ -43,6 +43,8 @@ pub enum Open {
     Generic,
     /// A TCP connection to this target, 1 to 255 bytes, as the opener wrote it.
     Sock(Box<str>),
+    /// HTTP requests and their responses, as HTTP/1.1 has them on a connection.
+    Req,
 }
 
 /// Why a stream ended before its time. Numbers below 256 are the protocol's, the others the

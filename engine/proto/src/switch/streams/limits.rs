@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use super::congestion::CongestionKind;
+
 /// Credit every direction has before its receiver has spoken; part of the protocol, so that the
 /// first packets need no answer.
 pub const INITIAL_CREDIT: u64 = 16 * 1024;
@@ -33,6 +35,11 @@ pub struct StreamLimits {
     pub line_send_buffer: u64,
     /// Bytes on their way, all streams together, whatever the congestion window says.
     pub in_flight: u64,
+    /// What decides how much of that may be on its way.
+    pub congestion: CongestionKind,
+    /// Packets of one stream on their way or missed. Only tiny ones are ever so many: 16,384 ×
+    /// ~70 bytes = 1.1 MiB.
+    pub packets: usize,
     /// Pieces of one stream held because something before them is missing: a 4 MiB window of
     /// 1,150-byte packets. 4,096 × ~100 bytes = 400 KiB.
     pub fragments: usize,
@@ -40,20 +47,64 @@ pub struct StreamLimits {
     pub line_fragments: usize,
     /// Packets that are acknowledged together.
     pub ack_every: u32,
+    /// Packets without anything new after which an acknowledgement goes out.
+    pub ack_duplicates: u32,
+    /// Whether packets beyond a gap, or into one, are acknowledged at once.
+    pub ack_gaps: bool,
+    /// Whether a stream that owes an acknowledgement sends it along with data.
+    pub ack_beside_data: bool,
     /// The longest an acknowledgement waits for company.
     pub ack_delay: Duration,
+    /// What is missed is repeated by this clock; by round trips if there is none.
+    pub misses: Option<MissesTimer>,
     /// Assumed until a round trip has been measured.
     pub initial_rtt: Duration,
     /// The longest pause between two probes.
     pub probe_max: Duration,
     /// A stream is dead when nothing was acknowledged for this long,
     pub dead_after: Duration,
-    /// and more than this many probes were sent meanwhile.
+    /// and more than this many probes were sent meanwhile, or one packet was repeated more often.
     pub dead_probes: u32,
     /// RESET and ACK answers waiting to be sent for streams that are gone. 64 × 48 bytes = 3 KiB.
     pub answers: usize,
     /// RESET answers a second.
     pub resets_per_second: u32,
+}
+
+/// The notes' clock for repeating what is missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissesTimer {
+    /// How often it ticks while something is unanswered.
+    pub every: Duration,
+    /// How many of the missed packets it repeats, the oldest first.
+    pub first: u32,
+}
+
+impl StreamLimits {
+    /// The least that streams may do, by the constants of the notes this protocol goes back to: a
+    /// window of 100 packets, acknowledgements by count, and every five seconds the first five
+    /// misses. Both ends may have different limits; a peer with these is understood by any other.
+    ///
+    /// A line pins at most 1,024 streams × (100 pieces + 100 packets) and the windows above.
+    #[must_use]
+    pub fn minimal() -> Self {
+        Self {
+            window_max: 256 * 1024,
+            send_buffer_max: 256 * 1024,
+            congestion: CongestionKind::Fixed,
+            packets: 100,
+            fragments: 100,
+            ack_every: 31,
+            ack_duplicates: 5,
+            ack_gaps: false,
+            ack_beside_data: true,
+            // The notes confirm what is left by what the other direction sends; where it is silent
+            // a second must do.
+            ack_delay: Duration::from_secs(1),
+            misses: Some(MissesTimer { every: Duration::from_secs(5), first: 5 }),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for StreamLimits {
@@ -67,10 +118,16 @@ impl Default for StreamLimits {
             send_buffer_max: 4 << 20,
             line_send_buffer: 16 << 20,
             in_flight: 4 << 20,
+            congestion: CongestionKind::Cubic,
+            packets: 16_384,
             fragments: 4_096,
             line_fragments: 16_384,
             ack_every: 2,
+            ack_duplicates: 1,
+            ack_gaps: true,
+            ack_beside_data: false,
             ack_delay: Duration::from_millis(5),
+            misses: None,
             initial_rtt: Duration::from_millis(333),
             probe_max: Duration::from_secs(10),
             dead_after: Duration::from_secs(60),

@@ -18,6 +18,7 @@
 //! call that takes `now`, or changes a stream, ask: [`Streams::poll_transmit`] until it yields
 //! nothing, [`Streams::poll_event`] likewise, then [`Streams::deadline`].
 
+mod bbr;
 mod congestion;
 mod cubic;
 mod ending;
@@ -25,6 +26,8 @@ mod handle;
 mod kinds;
 mod limits;
 mod memory;
+mod misses;
+mod pacing;
 mod queues;
 mod ranges;
 mod recovery;
@@ -40,18 +43,20 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-pub use congestion::{AckSample, Congestion, initial_window};
+pub use bbr::Bbr;
+pub use congestion::{AckSample, Congestion, CongestionKind, Fixed, initial_window, spread};
 pub use cubic::Cubic;
 pub use kinds::{
     Code, Open, OpenError, ReadError, ReadState, Side, StreamEvent, StreamId, StreamStats,
     StreamStatus, UnknownStream, WriteError,
 };
-pub use limits::{INITIAL_CREDIT, StreamLimits};
+pub use limits::{INITIAL_CREDIT, MissesTimer, StreamLimits};
 
 use crate::base::{Instant, Priority};
 use crate::wire::stream::{DATA_HEADER_MAX, TARGET_MAX, VARINT_MAX, clip};
 use limits::Pool;
 use memory::Memory;
+use pacing::Pacer;
 use queues::{Queues, Table, Wakes};
 use rtt::Rtt;
 use stream::{Flags, Notice, Opening, Stream};
@@ -75,6 +80,7 @@ pub struct Streams {
     answers: VecDeque<Answer>,
     resets: ResetBudget,
     congestion: Box<dyn Congestion>,
+    pacer: Pacer,
     rtt: Rtt,
     path: Path,
     /// Receive windows given out.
@@ -138,7 +144,7 @@ impl Streams {
     #[must_use]
     pub fn new(limits: StreamLimits, side: Side, max_packet: usize) -> Self {
         let max_packet = max_packet.max(MIN_PACKET);
-        let congestion = Box::new(Cubic::new(max_packet as u64, limits.in_flight));
+        let congestion = limits.congestion.controller(max_packet as u64, limits.in_flight);
         Self {
             own: side.first(),
             max_packet,
@@ -151,6 +157,7 @@ impl Streams {
             answers: VecDeque::new(),
             resets: ResetBudget { left: limits.resets_per_second, filled: Instant::ZERO },
             congestion,
+            pacer: Pacer::new(),
             rtt: Rtt::new(limits.initial_rtt),
             path: Path {
                 since: Instant::ZERO,
@@ -329,6 +336,7 @@ impl Streams {
     pub fn path_changed(&mut self, now: Instant) {
         self.rtt.reset();
         self.congestion.reset(now);
+        self.pacer = Pacer::new();
         self.path.since = now;
         self.path.in_flight = 0;
         self.path.answered = now;

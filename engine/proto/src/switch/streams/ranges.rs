@@ -88,6 +88,11 @@ impl RangeSet {
         self.runs.get(at).is_some_and(|r| r.0 <= start && end <= r.1)
     }
 
+    /// How many ranges these are.
+    pub(super) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }

@@ -49,8 +49,8 @@ struct Segment {
     end: u64,
     sent: Instant,
     state: State,
-    /// It was taken for lost and sent again.
-    again: bool,
+    /// How often it was taken for lost and sent again.
+    repeats: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,8 @@ impl News {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Losses {
     pub(super) packets: u64,
+    /// What they counted in the window.
+    pub(super) bytes: u64,
     /// When the newest of them was sent; none if no packet of this path is among them.
     pub(super) newest: Option<Instant>,
     /// When the next packet will be taken for lost if nothing is heard.
@@ -139,7 +141,7 @@ impl Flight {
 
     /// `start..end`, which follows all segments, was sent.
     pub(super) fn push(&mut self, start: u64, end: u64, sent: Instant) {
-        let segment = Segment { start, end, sent, state: State::Flying, again: false };
+        let segment = Segment { start, end, sent, state: State::Flying, repeats: 0 };
         self.counted += segment.counts();
         self.flying += 1;
         self.segments.push_back(segment);
@@ -153,7 +155,8 @@ impl Flight {
         let Some(index) = self.find(start) else { return };
         let Some(segment) = self.segments.get_mut(index) else { return };
         let rest = Segment { start: end, ..*segment };
-        *segment = Segment { start, end, sent, state: State::Flying, again: true };
+        let repeats = segment.repeats.saturating_add(1);
+        *segment = Segment { start, end, sent, state: State::Flying, repeats };
         self.counted += segment.counts();
         self.flying += 1;
         if rest.start < rest.end {
@@ -206,6 +209,11 @@ impl Flight {
         let oldest = self.segments.front().map_or(cumulative, |s| s.start);
         self.acked.remove_below(oldest);
         for (start, end) in ranges {
+            // Packets arrive whole, so honest ranges are never more than the segments; a peer that
+            // splits them finer would make the set large and slow.
+            if self.acked.len() > self.segments.len() {
+                break;
+            }
             let mut news = News::default();
             self.acked.insert(start.max(oldest), end, |a, b| news.add(a, b));
             for (from, to) in news.parts() {
@@ -245,7 +253,7 @@ impl Flight {
         self.counted = self.counted.saturating_sub(s.counts());
         self.flying = self.flying.saturating_sub(usize::from(s.flies()));
         // Sent again and yet the first transmission is what arrived, or not sent again yet.
-        let early = s.again && stamp.is_some_and(|at| at < s.sent);
+        let early = s.repeats > 0 && stamp.is_some_and(|at| at < s.sent);
         if s.state == State::Lost || early {
             gain.false_losses += 1;
         }
@@ -284,6 +292,7 @@ impl Flight {
                 losses.newest = losses.newest.max(Some(segment.sent));
             }
             losses.packets += 1;
+            losses.bytes += segment.counts();
             self.lose(index);
         }
         losses
@@ -381,6 +390,18 @@ impl Flight {
         self.segments.is_empty()
     }
 
+    /// Whether `most` segments or more are not acknowledged.
+    pub(super) fn is_full(&self, most: usize) -> bool {
+        let open = || self.segments.iter().filter(|s| s.state != State::Acked).count();
+        self.segments.len() >= most && open() >= most
+    }
+
+    /// How often the segment that was sent again most often was.
+    pub(super) fn most_repeats(&self) -> u32 {
+        let open = self.segments.iter().filter(|s| s.state != State::Acked);
+        open.map(|s| s.repeats).max().unwrap_or(0)
+    }
+
     /// The first position not acknowledged as a whole.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.segments.front().map(|s| s.start)
@@ -391,3 +412,6 @@ impl Flight {
         self.counted
     }
 }
+
+#[cfg(test)]
+mod tests;

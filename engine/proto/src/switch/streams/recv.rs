@@ -62,8 +62,10 @@ pub(super) struct Arrival {
     pub(super) fresh: u64,
     /// Something became readable, or the end became visible.
     pub(super) readable: bool,
-    /// It should be acknowledged without waiting for company.
-    pub(super) urgent: bool,
+    /// It brought nothing new.
+    pub(super) duplicate: bool,
+    /// It lies beyond a gap, in one, or at its end.
+    pub(super) gap: bool,
 }
 
 /// Why a DATA packet was not accepted.
@@ -110,7 +112,7 @@ impl RecvHalf {
         let len = payload.len() as u64;
         let end = offset.saturating_add(len);
         if self.state == State::Stopped {
-            return Ok(Arrival { fresh: 0, readable: false, urgent: false });
+            return Ok(Arrival { fresh: 0, readable: false, duplicate: true, gap: false });
         }
         self.check(end, fin)?;
         if offset > self.next && len > 0 && room == 0 {
@@ -131,7 +133,9 @@ impl RecvHalf {
             self.out_of_order(offset, &payload, fin, sparse)
         };
         let moved = self.acknowledged() != before;
-        Ok(Arrival { fresh, readable: moved, urgent: !moved || had_gap || fin })
+        let duplicate = !moved && fresh == 0 && !fin;
+        let gap = had_gap || !moved && !duplicate;
+        Ok(Arrival { fresh, readable: moved, duplicate, gap })
     }
 
     fn check(&self, end: u64, fin: bool) -> Result<(), Refusal> {

@@ -35,6 +35,10 @@ pub(super) struct Stream {
     pub(super) notice: Option<Notice>,
     /// When a packet will be taken for lost.
     pub(super) loss_at: Option<Instant>,
+    /// When the misses timer ticks.
+    pub(super) misses_at: Option<Instant>,
+    /// How many misses may still be repeated before it ticks again.
+    pub(super) repeats_left: u32,
     /// The wake-up that stands in the timer table; never later than [`Self::wakes_at`].
     pub(super) registered: Option<Instant>,
     /// In which queues the stream stands.
@@ -63,6 +67,8 @@ pub(super) enum Opening {
 pub(super) struct AckDebt {
     /// Packets since the last ACK.
     pub(super) packets: u32,
+    /// Those of them that brought nothing new.
+    pub(super) duplicates: u32,
     /// The newest stamp among them, and when it came.
     pub(super) newest: Option<(u32, Instant)>,
     /// When the ACK goes out at the latest.
@@ -179,6 +185,8 @@ impl Stream {
             silence: None,
             notice: None,
             loss_at: None,
+            misses_at: None,
+            repeats_left: 0,
             registered: None,
             queued: Flags::default(),
             news: Flags::default(),
@@ -240,9 +248,12 @@ impl Stream {
         }
     }
 
-    /// When to probe, if the peer owes an answer. What is known to be lost waits for the
+    /// When to probe, or to repeat misses, if the peer owes an answer. What is known to be lost waits for the
     /// window, not for the peer.
     pub(super) fn probe_at(&self, rtt: &Rtt, limits: &StreamLimits) -> Option<Instant> {
+        if limits.misses.is_some() {
+            return self.misses_at;
+        }
         let silence = self.silence.as_ref()?;
         if !self.send.flight.is_empty() && !self.send.flight.is_flying() {
             return None;

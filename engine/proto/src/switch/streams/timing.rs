@@ -14,11 +14,18 @@ impl Streams {
     /// When [`Self::handle_timeout`] wants to be called; may turn out to be early.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.wakes.first()
+        match (self.wakes.first(), self.pacer.until()) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.pacer.until().is_some_and(|at| at <= now) {
+            // Whoever waited asks again when it is polled.
+            self.pacer.wake();
+        }
         while let Some(slot) = self.wakes.due(now) {
             if let Some(stream) = self.table.get_mut(slot) {
                 stream.registered = None;
@@ -38,7 +45,11 @@ impl Streams {
         }
         let Some(stream) = self.table.get_mut(slot) else { return };
         if stream.probe_at(&self.rtt, &self.limits).is_some_and(|at| at <= now) {
-            self.break_silence(now, slot);
+            if self.limits.misses.is_some() {
+                self.tick_misses(now, slot);
+            } else {
+                self.break_silence(now, slot);
+            }
         }
         let Some(stream) = self.table.get_mut(slot) else { return };
         let Some(notice) = stream.notice.as_mut().filter(|n| n.again_at.is_some_and(|t| t <= now))
@@ -69,8 +80,10 @@ impl Streams {
         self.note_losses(now, &losses);
     }
 
-    /// The peer owes an answer for too long: sends something it must answer, takes everything for
-    /// lost the second time, gives the stream up at last.
+    /// The peer owes an answer for too long: sends something it must answer, gives the stream up at
+    /// last. The second time in a row, if the whole line is silent, everything counts as lost;
+    /// while other streams hear answers the path works, and the probe's own answer will tell what
+    /// is missing.
     fn break_silence(&mut self, now: Instant, slot: u32) {
         let rtt = &self.rtt;
         let Some(stream) = self.table.get_mut(slot) else { return };
@@ -83,16 +96,15 @@ impl Streams {
         silence.unanswered += 1;
         silence.backoff += 1;
         silence.last = now;
-        let again = silence.backoff >= 2;
         let patience: Duration = backed_off(rtt, &self.limits, 0);
-        let line_is_quiet = now.since(self.path.heard) >= patience;
+        let again = silence.backoff >= 2 && now.since(self.path.heard) >= patience;
         self.counts.probes += 1;
         let counted = stream.send.flight.counted();
         if again {
             let packets = stream.send.flight.lose_all();
             stream.loss_at = None;
             self.note_losses(now, &Losses { packets, ..Losses::default() });
-            if packets > 0 && line_is_quiet {
+            if packets > 0 {
                 self.congestion.on_stall(now);
                 self.path.answered = now;
             }
@@ -115,6 +127,9 @@ impl Streams {
             return;
         }
         stream.note_owing(now);
+        if let Some(timer) = &self.limits.misses {
+            stream.run_misses_timer(now, timer);
+        }
         let at = stream.wakes_at(&self.rtt, &self.limits);
         self.wakes.set(stream, slot, at);
     }

@@ -5,14 +5,18 @@
 //! 3. probes, which may exceed the window by two packets,
 //! 4. by priority: what was lost, then what is new; within a priority the streams take turns.
 //!
-//! The first packet that the window holds back ends the round: nothing less urgent slips past.
+//! The first packet that the window or the pacer holds back ends the round: nothing less urgent
+//! slips past.
 
 use bytes::{BufMut, BytesMut};
 
+use super::congestion::Congestion;
 use super::handle::stamp_of;
 use super::kinds::Code;
+use super::pacing::Pacer;
 use super::queues::Lanes;
 use super::recovery::Flight;
+use super::rtt::Rtt;
 use super::send::Cut;
 use super::stream::{Flags, Opening, Stream, backed_off};
 use super::{Answer, MIN_PACKET, Open, Streams};
@@ -27,7 +31,7 @@ enum Attempt {
     Sent,
     /// There is nothing to send.
     Nothing,
-    /// The window is full.
+    /// The window is full, or its time has not come.
     Held,
 }
 
@@ -60,6 +64,7 @@ impl Streams {
                 return Some(priority);
             }
         }
+        self.pacer.wake();
         while let Some(priority) = Lanes::highest(&self.queues.resend, &self.queues.fresh) {
             match self.send_lane(now, priority, out, room) {
                 Attempt::Sent => return Some(priority),
@@ -148,6 +153,7 @@ impl Streams {
         let header = data_header(stream, now, cut, credit);
         header.emit(out);
         self.counts.packets_sent += 1;
+        self.path.sent = now;
         self.settle(now, slot);
         Some(priority)
     }
@@ -200,8 +206,15 @@ impl Streams {
     ) -> Attempt {
         let credit = self.credit_of(slot);
         let window = self.congestion.window().saturating_add(over);
+        let packet = self.max_packet as u64;
         let Some(stream) = self.table.get_mut(slot) else { return Attempt::Nothing };
-        let Some((start, _)) = stream.send.flight.next_lost() else { return Attempt::Nothing };
+        if self.limits.misses.is_some() && stream.repeats_left == 0 {
+            return Attempt::Nothing;
+        }
+        let Some((start, _)) = stream.send.flight.next_lost() else {
+            stream.repeats_left = 0;
+            return Attempt::Nothing;
+        };
         let probe = Cut { offset: start, len: 0, fin: false, short: false };
         let header = data_header(stream, now, probe, credit).len();
         let Some(cut) = stream.send.again(room.saturating_sub(header)) else {
@@ -211,10 +224,15 @@ impl Streams {
         if self.path.in_flight > 0 && self.path.in_flight + cost > window {
             return Attempt::Held;
         }
+        // A probe breaks a silence, in which the pacer has nothing to spread.
+        if over == 0 && !in_pace(&mut self.pacer, &*self.congestion, &self.rtt, now, packet, cost) {
+            return Attempt::Held;
+        }
         stream.note_sent(now);
         data_header(stream, now, cut, credit).emit(out);
         stream.send.copy(cut, out);
         stream.send.sent_again(cut, now);
+        stream.repeats_left = stream.repeats_left.saturating_sub(1);
         self.counts.bytes_resent += cut.len as u64;
         self.note_departure(now, slot, cost);
         Attempt::Sent
@@ -224,7 +242,12 @@ impl Streams {
     fn send_fresh(&mut self, now: Instant, slot: u32, out: &mut BytesMut, room: usize) -> Attempt {
         let credit = self.credit_of(slot);
         let window = self.congestion.window();
+        let packet = self.max_packet as u64;
         let Some(stream) = self.table.get_mut(slot) else { return Attempt::Nothing };
+        if stream.send.flight.is_full(self.limits.packets) && stream.send.fresh(1).is_some() {
+            self.index_is_full(now, slot);
+            return Attempt::Nothing;
+        }
         let empty = Cut { offset: stream.send.next(), len: 0, fin: false, short: false };
         let header = data_header(stream, now, empty, credit).len();
         let Some(cut) = stream.send.fresh(room.saturating_sub(header)) else {
@@ -239,7 +262,9 @@ impl Streams {
             return Attempt::Sent;
         };
         let cost = Flight::cost(cut.offset, cut.end());
-        if self.path.in_flight > 0 && self.path.in_flight + cost > window {
+        if self.path.in_flight > 0 && self.path.in_flight + cost > window
+            || !in_pace(&mut self.pacer, &*self.congestion, &self.rtt, now, packet, cost)
+        {
             return Attempt::Held;
         }
         stream.note_sent(now);
@@ -257,8 +282,14 @@ impl Streams {
             self.congestion.on_resume(now, now.since(self.path.sent.max(self.path.heard)));
         }
         self.counts.packets_sent += 1;
+        self.pacer.spend(cost);
         self.path.in_flight += cost;
         self.path.sent = now;
+        if self.limits.ack_beside_data
+            && let Some(stream) = self.table.get_mut(slot).filter(|s| s.debt.packets > 0)
+        {
+            self.queues.want_control(stream, slot, Flags::ACK);
+        }
         self.settle(now, slot);
     }
 
@@ -279,6 +310,7 @@ fn data_header(stream: &Stream, now: Instant, cut: Cut, credit: u64) -> DataHead
             let what = match &stream.open {
                 Open::Generic => OpenWhat::Generic,
                 Open::Sock(target) => OpenWhat::Sock(target),
+                Open::Req => OpenWhat::Req,
             };
             Some(OpenInfo { what, priority: stream.priority, credit })
         }
@@ -292,6 +324,22 @@ fn data_header(stream: &Stream, now: Instant, cut: Cut, credit: u64) -> DataHead
         fin: cut.fin,
         short: cut.short,
     }
+}
+
+/// Whether a packet of `cost` bytes may leave at `now`, as far as its pace goes.
+fn in_pace(
+    pacer: &mut Pacer,
+    congestion: &dyn Congestion,
+    rtt: &Rtt,
+    now: Instant,
+    packet: u64,
+    cost: u64,
+) -> bool {
+    if pacer.is_stale(now) {
+        let smoothed = rtt.smoothed();
+        pacer.fill(now, congestion.pacing(smoothed), packet, smoothed);
+    }
+    pacer.allows(cost)
 }
 
 fn echo(now: Instant, stamp: u32, came: Instant) -> Echo {

@@ -69,6 +69,7 @@ impl DataHeader<'_> {
                     out.push_str(r#","type":"sock","sock":"#);
                     out.push_str(&quoted(target));
                 }
+                OpenWhat::Req => out.push_str(r#","type":"req""#),
             }
             out.push_str(&format!(r#","p":{},"credit":{}"#, open.priority.level(), open.credit));
         }
@@ -138,8 +139,9 @@ impl<'p> Fields<'p, '_> {
     fn open(&self) -> Result<OpenInfo<'p>, DropReason> {
         let what = match (self.text("type", usize::MAX)?, self.0.get("sock")) {
             ("generic", None) => OpenWhat::Generic,
+            ("req", None) => OpenWhat::Req,
             ("sock", _) => OpenWhat::Sock(self.text("sock", TARGET_MAX)?),
-            ("generic", _) => return Err(DropReason::Malformed),
+            ("generic" | "req", _) => return Err(DropReason::Malformed),
             _ => return Err(DropReason::UnknownKind),
         };
         if what == OpenWhat::Sock("") {
