@@ -203,7 +203,7 @@ impl Strangers {
         let [a, b] = [&self.guests[0].node, &self.guests[1].node];
         let clock = Clock::start();
         // A ping is sent once: where packets are lost it is the caller who asks again.
-        let ask = || PingAsk { timeout_ms: 2_000, ..PingAsk::once(String::new()) };
+        let ask = || PingAsk { timeout_ms: 1_000, ..PingAsk::once(String::new()) };
         let end = clock.now() + Duration::from_secs(20);
         let reaches = || a.ping(&b.hashname, ask()).is_some_and(|s| s.received > 0);
         let mut answered = reaches();
