@@ -1,6 +1,7 @@
 //! A node as its owner sees it over the control socket: the engine's side of
 //! [`ControlTarget`].
 
+mod advice;
 mod finding;
 
 use std::collections::BTreeMap;
@@ -98,7 +99,7 @@ fn fault(failure: Failure, whom: &Hashname) -> Fault {
         }
         Failure::Code { code: Code::NoRoute, .. } => Fault::new(
             codes::NO_ROUTE,
-            format!("no way to {short} is known: see `trunkline status` for links and nodes"),
+            format!("no way to {short} is known: `trunkline why {whom}` says what to do"),
         ),
         Failure::Code { code, by } => {
             let by = by.map_or_else(|| "this node".to_owned(), |b| format!("{b:?}"));

@@ -278,7 +278,8 @@ fn every_configuration_in_the_guides_is_one() {
     let guide = include_str!("../../../docs/guides/deploy.md");
     let http = include_str!("../../../docs/guides/http.md");
     let spaces = include_str!("../../../docs/guides/spaces.md");
-    for (text, expected) in [(readme, 6), (guide, 4), (spaces, 2), (http, 2)] {
+    let nat = include_str!("../../../docs/guides/nat.md");
+    for (text, expected) in [(readme, 6), (guide, 4), (spaces, 2), (http, 2), (nat, 2)] {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();

@@ -38,6 +38,8 @@ pub struct WhyReport {
     pub seen_at: Vec<String>,
     /// What stands in front of this node: `unknown`, `none`, `cone` or `symmetric`.
     pub nat: String,
+    /// What its owner can do, in words; nothing where all is as good as it gets.
+    pub advice: Vec<String>,
 }
 
 /// One way that was tried.

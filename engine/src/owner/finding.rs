@@ -4,18 +4,25 @@ use trunkline_proto::base::Hashname;
 use trunkline_proto::switch::meet::MeetReport;
 use trunkline_proto::switch::{State, Tried};
 
-use super::{Owner, micros, millis, way};
+use super::{Owner, advice, micros, millis, way};
 use crate::control::finding::{BridgeAsked, PathTried, SearchState, SeekReport, WhyReport};
 use crate::control::protocol::{Fault, codes};
 use crate::handle::named;
+use crate::runtime::letters::Report;
 
 /// How long a look around may take: as long as a search does.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(21);
 
 impl Owner {
-    /// All that is known of the way to a hashname.
+    /// All that is known of the way to a hashname, and what to do about it.
     pub(super) fn why_it_is(&self, to: Hashname) -> WhyReport {
         let reports = self.handle.report().unwrap_or_default();
+        let mut why = self.way_there(to, &reports);
+        why.advice = advice::advice(&why, &reports);
+        why
+    }
+
+    fn way_there(&self, to: Hashname, reports: &[Report]) -> WhyReport {
         let routes = reports.iter().find_map(|r| r.routes.clone());
         let contact = reports.iter().flat_map(|r| &r.contacts).find(|c| c.hashname == to);
         let meeting = reports.iter().find_map(|r| r.meeting.as_ref());

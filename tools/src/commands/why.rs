@@ -68,8 +68,9 @@ fn show(why: &WhyReport) -> Result<(), Failure> {
     print::line(&format!("next step   {retry}"))?;
     print::line(&format!("this node   NAT {}", why.nat))?;
     list("seen at   ", &why.seen_at)?;
+    let told = || why.advice.iter().try_for_each(|a| print::line(&format!("what to do  {a}")));
     if why.paths.is_empty() {
-        return Ok(());
+        return told();
     }
     let mut table = Table::new(&["way tried", "result", "round trip", "last tried"]);
     for path in &why.paths {
@@ -80,7 +81,8 @@ fn show(why: &WhyReport) -> Result<(), Failure> {
             format!("{} ago", ago(path.ago_ms)),
         ]);
     }
-    table.print()
+    table.print()?;
+    told()
 }
 
 fn ago(ms: u64) -> String {

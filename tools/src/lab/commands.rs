@@ -33,6 +33,9 @@ pub enum LabError {
     /// A wire did not come up or ended early.
     #[error("the wire {0}")]
     Wire(String),
+    /// A program of this package is missing.
+    #[error("`{0}` is not built beside {1}: cargo build -p trunkline-tools --bin {0}")]
+    NotBuilt(&'static str, String),
     /// A link is there and does not carry.
     #[error("the link {0} <-> {1} is up but carried none of 20 datagrams")]
     Dead(String, String),

@@ -78,7 +78,7 @@ impl Lab {
     /// If `trunkline-wire` is not built or does not come up; the error says what it said.
     pub fn wire(&mut self, a: &Host, b: &Host, conditions: Conditions) -> Result<Link, LabError> {
         let link = self.number_link(a, b)?;
-        let program = wire_program()?;
+        let program = program("trunkline-wire")?;
         let mut command = Command::new(&program);
         command
             .args(["--a", &link.a.device, "--netns-a", a.netns()])
@@ -257,12 +257,11 @@ fn await_forwarding(link: &Link, round_trip: Duration) -> Result<(), LabError> {
     Err(LabError::Dead(link.a.device.clone(), link.b.device.clone()))
 }
 
-/// The program, beside the one that runs or one folder up from a test.
-fn wire_program() -> Result<PathBuf, LabError> {
+/// One of this package's programs, beside the one that runs or one folder up from a test.
+pub(super) fn program(name: &'static str) -> Result<PathBuf, LabError> {
     let own = std::env::current_exe().unwrap_or_default();
-    let places = own.ancestors().skip(1).take(2).map(|folder| folder.join("trunkline-wire"));
-    places.into_iter().find(|place| place.is_file()).ok_or_else(|| {
-        let build = "cargo build -p trunkline-tools --bin trunkline-wire";
-        LabError::Wire(format!("is not built beside {}: {build}", own.display()))
-    })
+    let mut places = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    places
+        .find(|place| place.is_file())
+        .ok_or_else(|| LabError::NotBuilt(name, own.display().to_string()))
 }

@@ -30,7 +30,10 @@
 mod commands;
 mod host;
 mod links;
+mod nat;
+pub mod nodes;
 mod probe;
+pub mod strangers;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -40,6 +43,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use commands::LabError;
 pub use host::{Host, Running};
 pub use links::{End, Link};
+pub use nat::{GATE_PORT, Gate, Nat};
 pub use probe::{Answers, Echo};
 
 /// The first letters of every namespace a laboratory makes.

@@ -1,7 +1,9 @@
 //! Whole nodes in namespaces: ordinary clients through tunnels over links with delay and loss,
 //! and routes that heal. Needs root; says so otherwise.
 
-mod nodes;
+mod clients;
+mod moving;
+mod nats;
 mod priority;
 
 use std::io::{Read, Write};
@@ -9,10 +11,10 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nodes::{Duties, Node, Nodes, wait_for};
 use trunkline::control::protocol::PingAsk;
 use trunkline_sim::emulator::Conditions;
 use trunkline_tools::clock::Clock;
+use trunkline_tools::lab::nodes::{Duties, Node, Nodes, wait_for};
 use trunkline_tools::lab::{Host, Lab, LabError, Link};
 
 type Outcome = Result<(), LabError>;

@@ -7,8 +7,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use crate::nodes::{Duties, Nodes, wait_for};
 use trunkline::control::protocol::{PingAsk, PingSummary};
+use trunkline_tools::lab::nodes::{Duties, Nodes, wait_for};
 use trunkline_tools::lab::{Lab, LabError};
 
 const SINK: u16 = 8_080;

@@ -161,8 +161,14 @@ impl Switch {
         }
     }
 
-    /// Answers a try, the way it came.
+    /// Answers a try, the way it came, and tries that way too if it is another than the line's: the
+    /// peer will take it, and what was sent later on a faster path must not hide where it is.
     pub(super) fn answer_try(&mut self, now: Instant, slot: u32, path: Path, token: u64) {
+        let current = self.contacts.get(slot).and_then(Contact::line).map(|l| l.path);
+        if current.is_some_and(|current| current != path && path.rank() < current.rank()) {
+            self.heard_elsewhere(now, slot, path, WORTH_A_TRY);
+            self.schedule(slot);
+        }
         let from = match path {
             Path::Direct(from) => Some(from),
             Path::Bridge(_) | Path::Mesh => None,

@@ -66,6 +66,26 @@ fn b1_a_line_falls_back_to_the_relay_and_returns_without_a_lost_or_doubled_byte(
 }
 
 #[test]
+fn s22_both_ends_go_direct_though_the_relay_is_the_faster_way() {
+    // What is said over the relay overtakes the tries, which alone tell the port of a symmetric NAT.
+    for (kind_a, kind_b) in [(Nat::Address, Nat::Symmetric), (Nat::Symmetric, Nat::Address)] {
+        let mut w = World::new();
+        let v = w.add(Nat::Open, relay());
+        let a = w.add(kind_a, guest(&w, v));
+        let b = w.add(kind_b, guest(&w, v));
+        w.slow.insert((a, b), 15 * MS);
+        for guest in [a, b] {
+            w.introduce(guest, v, true);
+        }
+        let peer = w.hashname(b);
+        w.pass(SECOND);
+        w.ping(a, peer, 1);
+        let direct = w.until(20 * SECOND, |w| w.is_direct(a, b));
+        assert!(direct, "{kind_a:?}: {:?} {:?}", w.contact(a, b), w.contact(b, a));
+    }
+}
+
+#[test]
 fn s22_a_peer_whose_nat_gives_it_another_port_is_followed() {
     let (mut w, _, a, b) = met(Nat::Open, Nat::Address);
     assert!(w.until(5 * SECOND, |w| w.is_direct(a, b)));

@@ -83,6 +83,8 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// Pairs of outside addresses, by node, that cannot reach each other.
     pub(crate) cut: BTreeSet<(usize, usize)>,
+    /// How much longer datagrams take between two nodes.
+    pub(crate) slow: BTreeMap<(usize, usize), Duration>,
     /// Bytes that went to each address, and came from there.
     pub(crate) bytes: BTreeMap<SocketAddr, (usize, usize)>,
 }
@@ -96,6 +98,7 @@ impl World {
             sent: 0,
             delay: Duration::from_millis(10),
             cut: BTreeSet::new(),
+            slow: BTreeMap::new(),
             bytes: BTreeMap::new(),
         }
     }
@@ -279,7 +282,10 @@ impl World {
             let from = self.places[index].send_to(to);
             self.sent += 1;
             self.bytes.entry(to).or_default().0 += bytes.len();
-            self.flying.insert((now + delay, self.sent), (from, to, bytes));
+            let other = self.places.iter().position(|p| p.outside.ip() == to.ip());
+            let pair = other.map(|other| (index.min(other), index.max(other)));
+            let more = pair.and_then(|p| self.slow.get(&p)).copied().unwrap_or_default();
+            self.flying.insert((now + delay + more, self.sent), (from, to, bytes));
         }
     }
 

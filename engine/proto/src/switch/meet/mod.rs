@@ -141,6 +141,8 @@ pub struct MeetReport {
     pub nat: Nat,
     /// Bridges this node carries.
     pub bridges: usize,
+    /// Whom this node is to be found through: no line there, or one and whether that one meshes.
+    pub introducers: Vec<(Hashname, Option<bool>)>,
 }
 
 /// Counters.
@@ -220,6 +222,7 @@ impl Meeting {
     /// What is known, for status.
     #[must_use]
     pub fn report(&self, now: Instant) -> MeetReport {
+        let lined = |who: &Hashname| (*who, self.table.line(who).map(|l| l.spacer));
         let under_way = self.searches.values().map(|s| self.report_search(now, s));
         MeetReport {
             lines: self.table.lines().count(),
@@ -228,6 +231,7 @@ impl Meeting {
             addresses: self.ourselves.outside(),
             nat: self.ourselves.nat(),
             bridges: self.bridging.len(),
+            introducers: self.terms.introducers.iter().map(lined).collect(),
         }
     }
 

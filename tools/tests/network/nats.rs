@@ -1,0 +1,88 @@
+//! Hashnames that know nothing of each other but their names, behind real NATs: they meet, directly
+//! where the NATs let them and over a bridge where not. Times are measured by `perf/nats.sh`.
+
+use std::time::Duration;
+
+use trunkline_tools::lab::strangers::{Options, Place};
+use trunkline_tools::lab::{Lab, LabError, Nat};
+
+type Outcome = Result<(), LabError>;
+
+/// How long a pair has to become direct, and how long one that must not is watched.
+const PATIENCE: Duration = Duration::from_secs(20);
+const GLANCE: Duration = Duration::from_secs(4);
+
+fn end_direct(places: &[Place]) -> Outcome {
+    for place in places {
+        let Ok(mut lab) = Lab::new() else { return Ok(()) };
+        let strangers = lab.strangers(*place, &Options::default())?;
+        let met = strangers.meet(PATIENCE);
+        eprintln!("{place:?}: {met:?}");
+        assert!(met.first.is_some(), "{place:?}: {}", strangers.account());
+        assert!(met.is_direct(), "{place:?}: {}", strangers.account());
+    }
+    Ok(())
+}
+
+fn stay_bridged(places: &[Place]) -> Outcome {
+    for place in places {
+        let Ok(mut lab) = Lab::new() else { return Ok(()) };
+        let strangers = lab.strangers(*place, &Options::default())?;
+        let met = strangers.meet(GLANCE);
+        eprintln!("{place:?}: {met:?}");
+        assert!(met.first.is_some(), "{place:?}: {}", strangers.account());
+        assert!(met.is_bridged(), "{place:?}: {}", strangers.account());
+    }
+    Ok(())
+}
+
+#[test]
+fn s22_cones_and_firewalls_end_direct() -> Outcome {
+    end_direct(&[
+        Place::Apart(Nat::Port, Nat::Port),
+        Place::Apart(Nat::Firewall, Nat::Port),
+        Place::Apart(Nat::Address, Nat::Port),
+    ])
+}
+
+#[test]
+fn s22_a_symmetric_nat_and_an_address_restricted_one_end_direct() -> Outcome {
+    end_direct(&[
+        Place::Apart(Nat::Symmetric, Nat::Address),
+        Place::Apart(Nat::Address, Nat::Symmetric),
+    ])
+}
+
+#[test]
+fn s22_symmetric_nats_fall_back_to_a_bridge() -> Outcome {
+    stay_bridged(&[
+        Place::Apart(Nat::Symmetric, Nat::Symmetric),
+        Place::Apart(Nat::Port, Nat::Symmetric),
+    ])
+}
+
+#[test]
+fn s22_nats_in_a_row_end_direct_and_a_shared_one_that_does_not_turn_round_bridged() -> Outcome {
+    end_direct(&[Place::Doubled([Nat::Port, Nat::Port], Nat::Port)])?;
+    stay_bridged(&[Place::Carrier([Nat::Port, Nat::Port], Nat::Port)])
+}
+
+#[test]
+fn s22_two_behind_one_nat_meet_inside_or_over_a_bridge_if_kept_apart() -> Outcome {
+    end_direct(&[Place::Household(Nat::Port)])?;
+    stay_bridged(&[Place::Customers(Nat::Port)])
+}
+
+#[test]
+fn s22_plain_masquerades_meet_at_least_over_a_bridge() -> Outcome {
+    // What is sent to let somebody in comes before that one has sent, and costs it its port there:
+    // see `Nat::Bare`.
+    for place in [Place::Apart(Nat::Bare, Nat::Bare), Place::Apart(Nat::Port, Nat::Bare)] {
+        let Ok(mut lab) = Lab::new() else { return Ok(()) };
+        let strangers = lab.strangers(place, &Options::default())?;
+        let met = strangers.meet(Duration::from_secs(1));
+        eprintln!("{place:?}: {met:?}");
+        assert!(met.first.is_some(), "{place:?}: {}", strangers.account());
+    }
+    Ok(())
+}
