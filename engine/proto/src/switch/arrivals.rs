@@ -202,6 +202,7 @@ impl Switch {
             self.counters.lines_opened += 1;
             if let Some(contact) = self.contacts.get_mut(slot) {
                 contact.sought = false;
+                contact.patience = None;
                 if let Some(line) = contact.line_mut() {
                     // Whatever answered first carries; what is better is looked for meanwhile.
                     line.paths.improve((line.path.rank() > 0).then_some(now));
@@ -257,10 +258,8 @@ impl Switch {
         }
         self.counters.unsealed += 1;
         let first = first && promoted;
+        self.brought(now, slot, path, datagram, first || moved);
         if first || moved || promoted {
-            if let Path::Direct(address) = path {
-                contact.found_at(address);
-            }
             self.settle_turn(now, slot, (first, moved), turn);
             self.send_questions(now, slot);
             self.try_paths(now, slot);

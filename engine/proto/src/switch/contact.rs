@@ -134,6 +134,8 @@ pub(super) struct Contact {
     pub(super) kept_until: Option<Instant>,
     /// Somebody was asked to find it.
     pub(super) sought: bool,
+    /// And looks until then.
+    pub(super) patience: Option<Instant>,
     /// Streams were told of the line, so they must be told of its end.
     pub(super) told: bool,
     pub(super) questions: Questions,
@@ -160,6 +162,7 @@ impl Contact {
             wanted: false,
             kept_until: None,
             sought: false,
+            patience: None,
             told: false,
             questions: Questions::default(),
             pathless_until: None,
@@ -227,16 +230,19 @@ impl Contact {
         self.addresses.truncate(MAX_ADDRESSES);
     }
 
-    /// Keeps an address that somebody else named, newest first, a few of them.
-    pub(super) fn seen_at(&mut self, address: SocketAddr) {
+    /// Keeps an address that somebody else named, newest first, a few of them. True if it is new.
+    pub(super) fn seen_at(&mut self, address: SocketAddr) -> bool {
+        let held = self.seen.len();
         self.seen.retain(|a| *a != address);
+        let new = self.seen.len() == held && !self.is_proved(&address);
         self.seen.insert(0, address);
         self.seen.truncate(MAX_ADDRESSES);
+        new
     }
 
     /// Whether there is any way to send to it.
-    pub(super) fn has_path(&self) -> bool {
-        self.reachable || self.all_paths().next().is_some()
+    pub(super) fn has_path(&self, now: Instant) -> bool {
+        self.all_paths(now).next().is_some()
     }
 
     /// Whether an address is the configuration's, or the peer was heard from there.
@@ -252,9 +258,9 @@ impl Contact {
     }
 
     /// Every path worth trying, the best first.
-    pub(super) fn all_paths(&self) -> impl Iterator<Item = Path> + '_ {
+    pub(super) fn all_paths(&self, now: Instant) -> impl Iterator<Item = Path> + '_ {
         let direct = self.all_addresses().into_iter().map(Path::Direct);
-        let bridges = self.ways.iter().filter_map(|w| w.granted);
+        let bridges = self.ways.iter().filter_map(move |w| w.granted.filter(|(_, end)| *end > now));
         let bridges = bridges.map(|(bridge, _)| Path::Bridge(bridge));
         direct.chain(bridges).chain(self.reachable.then_some(Path::Mesh))
     }

@@ -110,6 +110,7 @@ impl Switch {
             *end = until.max(*end);
         }
         contact.pathless_until = contact.pathless_until.map(|end| end.max(until));
+        contact.patience = Some(until);
         self.schedule(slot);
     }
 

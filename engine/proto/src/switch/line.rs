@@ -14,6 +14,7 @@
 //! hashname is the one to use, and both ends see it that way.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
@@ -73,6 +74,9 @@ pub(super) struct Line {
     pub(super) path: Path,
     /// The others.
     pub(super) paths: Paths,
+    /// The path is an address from which the peer was heard and to which nothing was proved yet:
+    /// how many bytes may go there, and what waits until more may.
+    pub(super) unproved: Option<Unproved>,
     /// How large its datagrams may be.
     pub(super) width: Width,
     /// The present silence has been acted upon.
@@ -91,6 +95,17 @@ pub(super) struct Line {
     /// The current keys are not used for sending any more.
     retired: bool,
 }
+
+/// A path that an authentic packet came by and on which nothing was answered yet. Whoever sends may
+/// claim any address: it gets no more than it brought, until it answers a try.
+#[derive(Debug, Default)]
+pub(super) struct Unproved {
+    pub(super) credit: usize,
+    pub(super) held: VecDeque<(Priority, Frame)>,
+}
+
+/// Packets held for a path that is not proved yet: ten of the largest are what streams begin with.
+pub(super) const HELD: usize = 64;
 
 /// What an authentic packet says of the line's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +135,7 @@ impl Line {
             renewal: None,
             path,
             paths: Paths::default(),
+            unproved: None,
             width: Width::default(),
             doubted: false,
             epoch: None,
@@ -215,8 +231,8 @@ impl Line {
     /// anywhere but to the peer: an address has to answer first ([`Self::paths`]), a path over the
     /// mesh or a relay is taken when a better one has gone quiet.
     ///
-    /// The first packet under new keys comes the way the handshake found, which has been there and
-    /// back, and moves the line there whatever it took before.
+    /// The first packet under new keys comes the way the handshake found, and moves the line there
+    /// whatever it took before; what may go there until it is proved is little ([`Unproved`]).
     pub(super) fn heard_under(
         &mut self,
         now: Instant,
@@ -330,7 +346,8 @@ impl Line {
     }
 
     /// The next moment at which something about this line changes by itself.
-    pub(super) fn deadline(&self, limits: &Limits, wanted: bool) -> Instant {
+    /// Streams may want it, or somebody else.
+    pub(super) fn deadline(&self, limits: &Limits, streams: bool, wanted: bool) -> Instant {
         let mut at = match (&self.renewal, &self.next) {
             (Some(renewal), _) => renewal.deadline(),
             (None, Some(next)) => next.keys.made + UNCONFIRMED,
@@ -354,7 +371,12 @@ impl Line {
         }
         if self.is_up() {
             let doubt = self.unanswered.filter(|_| !self.doubted).map(|since| since + DOUBT);
-            let paths = self.paths.deadline().into_iter().chain(self.width.deadline());
+            // Sizes are tried for streams, and on the direct path they are of.
+            let width = match self.path {
+                Path::Direct(to) if streams => self.width.deadline(to),
+                _ => None,
+            };
+            let paths = self.paths.deadline().into_iter().chain(width);
             at = doubt.into_iter().chain(paths).fold(at, Instant::min);
         }
         if let Some(previous) = &self.previous {
@@ -410,7 +432,7 @@ mod tests {
         line.unanswered = Some(Instant::ZERO);
         let later = Instant::ZERO + SUSPECT;
         assert!(!line.wants_renewal(later, &limits, true));
-        assert!(line.deadline(&limits, true) > later);
+        assert!(line.deadline(&limits, true, true) > later);
     }
 
     fn keys(epoch: u64) -> Keys {
@@ -426,10 +448,10 @@ mod tests {
         let mut line = Line::new(Instant::ZERO, Path::Mesh);
         line.previous = Some(keys(1));
         assert!(line.owes(Instant::ZERO) && !line.owes(Instant::ZERO));
-        let due = line.deadline(&limits, false);
+        let due = line.deadline(&limits, false, false);
         assert_eq!(due, Instant::ZERO + OWED);
         assert!(line.take_owed(due) && !line.take_owed(due));
-        assert!(line.deadline(&limits, false) > due);
+        assert!(line.deadline(&limits, false, false) > due);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::ask::{Effect, Note};
 use super::contact::Contact;
+use super::line::Unproved;
 use super::partition::Switch;
 use super::paths::Path;
 use crate::base::{DropReason, Hashname, Instant, Priority};
@@ -52,6 +53,49 @@ impl Switch {
         }
     }
 
+    /// A datagram of so many bytes came by a path. If the line takes that path from now on and
+    /// nothing was proved there, what goes there is held to what came.
+    pub(super) fn brought(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        path: Path,
+        bytes: usize,
+        taken: bool,
+    ) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Path::Direct(address) = path else {
+            if let Some(line) = contact.line_mut().filter(|l| taken && l.path == path) {
+                line.unproved = None;
+            }
+            return;
+        };
+        let proved = contact.is_proved(&address);
+        let Some(line) = contact.line_mut().filter(|l| l.path == path) else { return };
+        if taken {
+            line.unproved = (!proved).then(Unproved::default);
+        }
+        let Some(unproved) = &mut line.unproved else { return };
+        unproved.credit = unproved.credit.saturating_add(bytes);
+        if bytes >= WORTH_A_TRY || taken {
+            self.consider(now, slot, path);
+            self.try_paths(now, slot);
+            self.schedule(slot);
+        }
+    }
+
+    /// The path in use answered: it is the peer's, and what waited for that goes.
+    fn proved(&mut self, now: Instant, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let Some(line) = contact.line_mut() else { return };
+        let Path::Direct(address) = line.path else { return };
+        let held = line.unproved.take().map(|u| u.held).unwrap_or_default();
+        contact.found_at(address);
+        for (priority, frame) in held {
+            self.seal_to(now, slot, priority, frame);
+        }
+    }
+
     /// Tries a path for a line, if that was not done of late.
     pub(super) fn consider(&mut self, now: Instant, slot: u32, path: Path) {
         let token = self.chance.u64();
@@ -70,9 +114,11 @@ impl Switch {
         }
         let Some(contact) = self.contacts.get(slot) else { return };
         let Some(line) = contact.line() else { return };
-        let paths = core::iter::once(line.path).chain(contact.all_paths());
+        let current = line.path;
+        let paths = core::iter::once(current).chain(contact.all_paths(now));
         let paths: Vec<_> = paths.collect();
-        let detour = paths.iter().any(|p| p.rank() > 0);
+        // The path that is doubted is no way around itself.
+        let detour = paths.iter().any(|p| p.rank() > 0 && *p != current);
         let peer = contact.hashname;
         for path in paths {
             self.consider(now, slot, path);
@@ -91,7 +137,7 @@ impl Switch {
         let Some(line) = contact.line_mut().filter(|l| l.is_up()) else { return };
         let current = line.path;
         if line.paths.take_round(now) {
-            let better = contact.all_paths().filter(|p| p.rank() < current.rank());
+            let better = contact.all_paths(now).filter(|p| p.rank() < current.rank());
             for path in better.collect::<Vec<_>>() {
                 self.consider(now, slot, path);
             }
@@ -129,8 +175,12 @@ impl Switch {
         let Some(path) = line.paths.choose(now, line.path) else { return };
         line.path = path;
         line.paths.improve((path.rank() > 0).then_some(now));
+        let held = line.unproved.take().map(|u| u.held).unwrap_or_default();
         if let Path::Direct(address) = path {
             contact.found_at(address);
+        }
+        for (priority, frame) in held {
+            self.seal_to(now, slot, priority, frame);
         }
         self.counters.moves += 1;
         self.announce_path(slot, true);
@@ -190,6 +240,10 @@ impl Switch {
         if let Some(us) = us {
             self.effects.push_back(Effect::Note(Note::SeenAs { by, us }));
         }
+        let line = self.contacts.get(slot).and_then(Contact::line);
+        if line.is_some_and(|l| l.unproved.is_some() && l.paths.is_proved(now, l.path)) {
+            self.proved(now, slot);
+        }
         self.choose_path(now, slot);
         self.schedule(slot);
     }
@@ -209,9 +263,11 @@ impl Switch {
     pub(super) fn seen_at(&mut self, now: Instant, peer: Hashname, at: &[SocketAddr]) {
         let Some(slot) = self.contacts.enter(peer) else { return };
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        at.iter().rev().for_each(|a| contact.seen_at(*a));
+        let new = at.iter().rev().fold(false, |new, a| contact.seen_at(*a) | new);
         let direct = contact.line().is_some_and(|l| l.path.rank() == 0);
-        contact.hurry(now);
+        if new {
+            contact.hurry(now);
+        }
         let state = super::contact::Standing::Seen;
         if contact.state() == super::State::Unknown && !at.is_empty() {
             self.becomes(slot, state);

@@ -37,6 +37,11 @@ impl Opening {
         self.next
     }
 
+    /// How often it was sent.
+    pub(super) const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// Sooner, because something changed: a cookie came, a path appeared.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.next = self.next.min(now);

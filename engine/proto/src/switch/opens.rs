@@ -118,6 +118,14 @@ impl Switch {
         {
             return Err(DropReason::Misaddressed);
         }
+        if let From::Bridge(bridge) = from {
+            let slot = self.contacts.find(&initiation.hashname().address());
+            let ways = slot.and_then(|s| self.contacts.get(s)).map(|c| &c.ways);
+            let own = |w: &super::ways::Way| w.granted.is_some_and(|(b, _)| b == bridge);
+            if !ways.is_some_and(|ways| ways.iter().any(own)) {
+                return Err(DropReason::Misaddressed);
+            }
+        }
         let known = self.contacts.find(&initiation.hashname().address());
         let known = known.and_then(|slot| self.contacts.get(slot)).and_then(|c| c.record.clone());
         let proven = initiation.prove(wall, known.as_ref())?;
@@ -302,6 +310,7 @@ impl Switch {
         let first = !line.is_up();
         let turn = line.opened(keys);
         let moved = line.heard(now, path);
+        self.brought(now, slot, path, body.len(), first || moved);
         self.settle_turn(now, slot, (first, moved), turn);
         // The peer uses its keys once a packet came under them, so one goes at once.
         self.send_questions(now, slot);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::ask::{Answer, Ask, Effect, LineRef, Question, Token};
 use super::contact::{Contact, Standing, State};
 use super::contacts::Contacts;
-use super::line::Line;
+use super::line::{HELD, Line};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
 use super::questions::{MOST, Ping};
@@ -25,6 +25,7 @@ use crate::crypto::{Admission, Cookies, Identity, KeyRecord, LineIds, SpaceRules
 use crate::wire::inner::Inner;
 use crate::wire::meet::No;
 use crate::wire::package::{self, Code, Content, Sequence};
+use crate::wire::sealed;
 
 /// What one partition is told when it begins.
 #[derive(Clone, Debug)]
@@ -427,6 +428,16 @@ impl Switch {
             return self.counters.drops.count(DropReason::LineDown);
         };
         let quiet = line.unanswered.is_none();
+        let length = frame.len() + sealed::HEADER + sealed::TAG;
+        if let Some(unproved) = line.unproved.as_mut().filter(|_| path.is_none()) {
+            if unproved.credit < length {
+                if unproved.held.len() >= HELD {
+                    return self.counters.drops.count(DropReason::QueueFull);
+                }
+                return unproved.held.push_back((priority, frame));
+            }
+            unproved.credit -= length;
+        }
         let path = path.unwrap_or(line.path);
         if let Err(reason) = line.seal(now, path, ends, limits, priority, &mut frame) {
             return self.counters.drops.count(reason);

@@ -21,8 +21,10 @@ const MOST: usize = 8;
 const TRIES: u32 = 4;
 /// Unanswered tries after which the path in use counts as silent.
 const SILENT: u32 = 3;
-/// Wait before the second try; doubles.
+/// Wait before the second try; twice that before the others.
 const SPACING: Duration = Duration::from_millis(150);
+/// How long the last of these may take to be answered.
+const PATIENCE: Duration = Duration::from_millis(150);
 /// A path that was tried is not tried again before this.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long a proof is worth something.
@@ -118,7 +120,9 @@ impl Trial {
     }
 
     fn is_silent(&self, now: Instant) -> bool {
-        self.tries >= SILENT && self.proved.is_none() && now.since(self.last) < FRESH
+        let waited = now.since(self.last);
+        let long = self.tries > SILENT || (self.tries == SILENT && waited >= PATIENCE);
+        self.proved.is_none() && long && waited < FRESH
     }
 }
 
@@ -158,7 +162,7 @@ impl Paths {
             trial.next = None;
             return self.due(now);
         }
-        trial.next = Some(now + SPACING * (1 << trial.tries));
+        trial.next = Some(now + SPACING * (1 << trial.tries.min(1)));
         trial.tries += 1;
         trial.last = now;
         Some((trial.path, trial.token))
@@ -170,6 +174,11 @@ impl Paths {
         trial.next = None;
         trial.proved = Some((now, now.since(trial.last)));
         true
+    }
+
+    /// Whether a path answered of late.
+    pub(super) fn is_proved(&self, now: Instant, path: Path) -> bool {
+        self.trials.iter().any(|t| t.path == path && t.is_proved(now))
     }
 
     /// The path to change to, if there is a better one than `current` or that is silent.

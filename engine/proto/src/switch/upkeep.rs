@@ -17,6 +17,8 @@ use crate::wire::package::Code;
 
 /// How long a key may take to arrive before those who wait are told.
 const RESOLVING: Duration = Duration::from_secs(5);
+/// Opens repeated so often without an answer are not going where the peer is.
+const STALE: u32 = 3;
 /// Least time between two looks at a contact whose time is up.
 const BREATH: Duration = Duration::from_millis(10);
 impl Switch {
@@ -63,7 +65,14 @@ impl Switch {
             Standing::Connecting(opening) if opening.is_hopeless(now, &limits) => {
                 self.fall(slot, Code::TimedOut);
             }
-            Standing::Connecting(_) => self.repeat_open(now, slot),
+            Standing::Connecting(opening) => {
+                // What is known may be of another day: somebody may know better.
+                let stale = opening.attempts() >= STALE;
+                self.repeat_open(now, slot);
+                if stale {
+                    self.seek(slot);
+                }
+            }
             Standing::Connected(line) => {
                 let unconfirmed = line.next.is_some();
                 let over = line.expire(now, &limits);
@@ -121,7 +130,7 @@ impl Switch {
                     self.becomes(slot, Standing::Resolving(now + RESOLVING));
                     self.seek(slot);
                 }
-                State::Resolved if wanted && contact.has_path() => {
+                State::Resolved if wanted && contact.has_path(now) => {
                     contact.pathless_until = None;
                     if !self.begin_open(now, slot) {
                         return self.fall(slot, Code::NoKey);
@@ -131,7 +140,7 @@ impl Switch {
                 // Somebody's open waits for its first packet: it may never come, so ours starts.
                 State::Connected
                     if wanted
-                        && contact.has_path()
+                        && contact.has_path(now)
                         && contact.line().is_some_and(|l| !l.is_up() && l.renewal.is_none()) =>
                 {
                     self.begin_open(now, slot);
@@ -139,7 +148,8 @@ impl Switch {
                 }
                 State::Resolved if wanted => {
                     // The key is known and no way is: wait as long for a route as for a key.
-                    contact.pathless_until.get_or_insert(now + RESOLVING);
+                    let until = (now + RESOLVING).max(contact.patience.unwrap_or(now));
+                    contact.pathless_until.get_or_insert(until);
                     self.seek(slot);
                 }
                 _ => {}
@@ -194,7 +204,9 @@ impl Switch {
     /// Sends the open under way, if it is time to.
     pub(super) fn repeat_open(&mut self, now: Instant, slot: u32) {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        let paths: Vec<Path> = contact.all_paths().collect();
+        let current = contact.line().filter(|l| l.current.is_some()).map(|l| l.path);
+        let mut paths: Vec<Path> = contact.all_paths(now).collect();
+        paths.extend(current.filter(|c| !paths.contains(c)));
         let peer = contact.hashname.address();
         let (opening, renews) = match contact.standing_mut() {
             Standing::Connecting(opening) => (opening, false),
@@ -243,6 +255,7 @@ impl Switch {
         contact.pathless_until = None;
         // What keeps a line begins anew when it still wants one.
         contact.kept_until = None;
+        contact.patience = None;
         if core::mem::take(&mut contact.sought) {
             self.effects.push_back(Effect::Note(Note::Found(contact.hashname)));
         }
@@ -265,7 +278,7 @@ impl Switch {
                 Standing::Connecting(opening) => Some(opening.deadline()),
                 Standing::Connected(line) => {
                     let wanted = contact.wanted || contact.kept_until.is_some();
-                    Some(line.deadline(limits, wanted))
+                    Some(line.deadline(limits, contact.wanted, wanted))
                 }
                 Standing::Resolved => contact.pathless_until,
                 Standing::Unknown | Standing::Seen => None,

@@ -13,8 +13,8 @@ use super::opens::From;
 use super::partition::Switch;
 use super::paths::{Bridge, Path};
 use crate::base::{DropReason, Hashname, Instant, Wall};
-use crate::wire::bridged;
 use crate::wire::meet::{Grant, No, Word};
+use crate::wire::{bridged, sealed};
 
 /// Most bridges of one partition, each with two ends. × 2 × 160 bytes = 320 KiB.
 pub(super) const MOST: usize = 1_024;
@@ -107,8 +107,8 @@ impl Carrying {
 }
 
 impl Carried {
-    /// Takes `bytes` from the allowance of this direction.
-    fn allow(&mut self, now: Instant, bytes: u64) -> bool {
+    /// Takes `bytes` from the allowance of this direction, and counts them.
+    fn take(&mut self, now: Instant, bytes: u64) -> bool {
         let elapsed = now.since(self.filled);
         let earned = u128::from(self.rate) * elapsed.as_micros() / 1_000_000;
         if earned > 0 {
@@ -119,6 +119,7 @@ impl Carried {
         }
         let may = self.tokens >= bytes;
         self.tokens -= if may { bytes } else { 0 };
+        self.bytes += if may { bytes } else { 0 };
         may
     }
 }
@@ -152,6 +153,13 @@ impl Switch {
         if bridged::Header::parse(&inside)?.is_some() {
             return Err(DropReason::Malformed);
         }
+        // What this bridge carries is this contact's: its line's packets and its opens.
+        if let Some(head) = sealed::Header::parse(&inside)? {
+            let inner = self.setting.ids.resolve(head.line).map(|(_, slot, _)| slot);
+            if inner != Some(slot) {
+                return Err(DropReason::Misaddressed);
+            }
+        }
         self.take_packet(now, wall, From::Bridge(bridge), inside, false)
     }
 
@@ -170,15 +178,14 @@ impl Switch {
             return Err(DropReason::LineDown);
         }
         let (to, other) = (carried.to, carried.other);
-        let length = bytes.len() as u64;
-        if !carried.allow(now, length) {
-            return Err(DropReason::RateLimited);
-        }
-        carried.bytes += length;
         // Only the end it was granted to sends on it, from where its own line comes.
         let sender = self.carrying.get_mut(other).map(|back| back.to.at);
         if sender != Some(from) {
             return Err(DropReason::Misaddressed);
+        }
+        let length = bytes.len() as u64;
+        if !self.carrying.get_mut(slot).is_some_and(|c| c.take(now, length)) {
+            return Err(DropReason::RateLimited);
         }
         let line = to.line;
         let room = bytes.get_mut(..bridged::HEADER).ok_or(DropReason::Truncated)?;

@@ -91,8 +91,9 @@ impl Width {
         true
     }
 
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.next
+    /// When the next size is due to be tried at `to`.
+    pub(super) fn deadline(&self, to: SocketAddr) -> Option<Instant> {
+        self.next.filter(|_| self.to == Some(to))
     }
 }
 
@@ -105,7 +106,7 @@ mod tests {
     /// Tries until nothing is due any more, on a path that takes datagrams up to `fits`.
     fn settle(width: &mut Width, mut now: Instant, fits: usize) -> (usize, Instant) {
         let mut sent = 0;
-        while let Some(next) = width.deadline() {
+        while let Some(next) = width.next {
             now = next;
             if let Some((_, size, token)) = width.due(now, 100 + sent as u64) {
                 sent += 1;
@@ -144,7 +145,8 @@ mod tests {
         let (_, now) = settle(&mut width, T0, 2_000);
         assert!(width.narrow(now));
         assert_eq!(width.of(to), MAX_DATAGRAM);
-        assert_eq!(width.deadline(), Some(now + REST));
+        assert_eq!(width.deadline(to), Some(now + REST));
+        assert_eq!(width.deadline(([192, 0, 2, 9], 1).into()), None, "of this path only");
         settle(&mut width, now, 2_000);
         assert_eq!(width.of(to), 1_472);
         let other: SocketAddr = ([192, 0, 2, 2], 1).into();

@@ -89,6 +89,7 @@ fn s22_both_ends_go_direct_though_the_relay_is_the_faster_way() {
 fn s22_a_peer_whose_nat_gives_it_another_port_is_followed() {
     let (mut w, _, a, b) = met(Nat::Open, Nat::Address);
     assert!(w.until(5 * SECOND, |w| w.is_direct(a, b)));
+    w.pass(SECOND);
     // The NAT forgets: packets of b come from another port from now on.
     w.places[b].outside.set_port(5_555);
     w.places[b].forget();
@@ -97,7 +98,12 @@ fn s22_a_peer_whose_nat_gives_it_another_port_is_followed() {
     w.ping(b, peer, 3);
     w.pass(2 * SECOND);
     w.ping(b, peer, 4);
-    assert!(w.until(SECOND, |w| w.answer(b, 4).is_some()));
+    assert!(
+        w.until(SECOND, |w| w.answer(b, 4).is_some()),
+        "{:?} {:?}",
+        w.contact(a, b),
+        w.contact(b, a)
+    );
     let at = w.places[b].outside;
     assert!(
         w.until(10 * SECOND, |w| w.path(a, b) == Some(Path::Direct(at))),

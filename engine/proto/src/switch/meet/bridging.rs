@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::constants::{AGREE, BRIDGES_EACH};
+use super::constants::{AGREE, BRIDGES_EACH, TICK};
 use super::{Meeting, Order};
 use crate::base::{DropReason, Hashname, Instant, LineId};
 use crate::switch::{Bridge, CarriedEnd, Introduction, Path};
@@ -22,6 +22,15 @@ enum Stage {
     Carried { until: Instant },
 }
 
+/// A bridge of ours.
+#[derive(Clone, Copy, Debug)]
+struct Ours {
+    /// When to look after it.
+    wake: Instant,
+    /// When to ask for it again.
+    again: Instant,
+}
+
 /// Bridges of ours and of others.
 #[derive(Debug, Default)]
 pub(super) struct Bridging {
@@ -29,8 +38,8 @@ pub(super) struct Bridging {
     pairs: BTreeMap<(Hashname, Hashname), Stage>,
     /// What each end of a carried bridge wants packets to say.
     lines: BTreeMap<(Hashname, Hashname), LineId>,
-    /// Our own: to whom, over whom, and when to ask again.
-    ours: BTreeMap<(Hashname, Hashname), Instant>,
+    /// Our own: to whom, and over whom.
+    ours: BTreeMap<(Hashname, Hashname), Ours>,
 }
 
 fn pair(a: Hashname, b: Hashname) -> (Hashname, Hashname) {
@@ -51,14 +60,15 @@ impl Bridging {
         let pairs = self.pairs.values().map(|s| match s {
             Stage::Asked { until, .. } | Stage::Carried { until } => *until,
         });
-        pairs.chain(self.ours.values().copied()).min()
+        pairs.chain(self.ours.values().map(|o| o.wake)).min()
     }
 }
 
 impl Meeting {
     /// Asks for a bridge to `who` over `relay`.
     pub(super) fn ask_bridge(&mut self, now: Instant, who: Hashname, relay: Hashname) {
-        self.bridging.ours.insert((who, relay), now + AGREE);
+        let until = now + AGREE;
+        self.bridging.ours.insert((who, relay), Ours { wake: until, again: until });
         self.to(who, Introduction::AskBridge { peer: who, relay });
     }
 
@@ -114,6 +124,9 @@ impl Meeting {
         let (Some(first), Some(second)) = (end(a, b), end(b, a)) else { return };
         let until = now + self.terms.bridge_time;
         self.bridging.pairs.insert(key, Stage::Carried { until });
+        for end in [a, b] {
+            self.to(end, Introduction::Keep { peer: end, until });
+        }
         let (rate, seconds) = (self.terms.bridge_rate, self.terms.bridge_time.as_secs());
         self.to(a, Introduction::Carry { ends: [first, second], rate, until, seconds });
     }
@@ -145,14 +158,18 @@ impl Meeting {
         who: Hashname,
         grant: Result<Grant, No>,
     ) -> Result<(), DropReason> {
-        let Some(again) = self.bridging.ours.get_mut(&(who, relay)) else {
-            return Err(DropReason::Unhandled);
+        let ours = self.bridging.ours.get_mut(&(who, relay));
+        let Some(ours) = ours else {
+            // It ends a bridge that is not looked after any more, or it is a lie about one.
+            let Err(no) = grant else { return Err(DropReason::Unhandled) };
+            self.to(who, Introduction::Bridged { peer: who, relay, grant: Err(no) });
+            return Ok(());
         };
         let grant = match (grant, path) {
             (Ok(Grant { line, seconds, .. }), Path::Direct(at)) => {
                 // Half-way there is time to ask again, whatever is lost.
                 let time = core::time::Duration::from_secs(seconds.clamp(2, 86_400));
-                *again = now + time / 2;
+                *ours = Ours { wake: now + (time / 2).min(TICK), again: now + time / 2 };
                 Ok((Bridge { relay: at, line }, now + time))
             }
             (Ok(_), _) => Err(No::Refused),
@@ -167,15 +184,23 @@ impl Meeting {
 
     /// Bridges whose time is up are forgotten, ours asked for again while they are in use.
     pub(super) fn end_bridging(&mut self, now: Instant) {
-        let late: Vec<_> = self.bridging.ours.iter().filter(|(_, at)| **at <= now).collect();
+        let late: Vec<_> = self.bridging.ours.iter().filter(|(_, o)| o.wake <= now).collect();
         for (who, relay) in late.into_iter().map(|(k, _)| *k).collect::<Vec<_>>() {
             let at = self.table.line(&relay).and_then(super::table::Lined::address);
             let used = self.table.line(&who).is_some_and(|line| match line.path {
                 Path::Bridge(bridge) => Some(bridge.relay) == at,
                 Path::Direct(_) | Path::Mesh => false,
             });
-            if used {
+            let due = self.bridging.ours.get_mut(&(who, relay)).is_none_or(|ours| {
+                ours.wake = now + TICK;
+                ours.again <= now
+            });
+            if used && due {
                 self.ask_bridge(now, who, relay);
+            } else if used {
+                // What a bridge carries does not keep the line to the relay, and needs it.
+                self.keep(now, relay);
+                self.ping(relay);
             } else {
                 self.bridging.ours.remove(&(who, relay));
             }

@@ -43,6 +43,8 @@ pub const BRIDGE_AFTER: Duration = Duration::from_millis(500);
 pub const ASKED: usize = 4_096;
 /// Questions a peer may ask a second, and at once.
 pub const QUESTIONS: (u32, u32) = (50, 200);
+/// Questions from outside any line, of all hosts together: a second, and at once.
+pub const OUTSIDE: (u32, u32) = (400, 800);
 /// Introductions a peer may ask for a second, and at once.
 pub const POPS: (u32, u32) = (10, 60);
 /// Introductions that wait for the other end.

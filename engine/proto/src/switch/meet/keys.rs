@@ -141,6 +141,7 @@ impl Meeting {
             return Err(DropReason::Malformed);
         }
         let slot = parts.get_mut(usize::from(seq)).ok_or(DropReason::Malformed)?;
+        let new = slot.is_none();
         if slot.get_or_insert(bytes.clone()) != &bytes {
             return Err(DropReason::Malformed);
         }
@@ -153,7 +154,10 @@ impl Meeting {
                 self.to(who, Introduction::Papers { peer: who, papers });
             }
             Some(missing) => {
-                if let Source::Address(at) = from {
+                // A part that comes again is worth no new question.
+                if let Source::Address(at) = from
+                    && new
+                {
                     asked.tries = 0;
                     self.ask_part(now, id, at, who, u8::try_from(missing).unwrap_or(0));
                 }

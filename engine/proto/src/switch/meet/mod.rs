@@ -176,6 +176,9 @@ pub struct Meeting {
     bridging: Bridging,
     ourselves: Ourselves,
     questions: RateTable,
+    /// Questions from outside lines, from each host and from all.
+    outside: RateTable,
+    strangers: RateTable,
     tick: Option<Instant>,
     ticks: u64,
     censuses: u16,
@@ -197,6 +200,8 @@ impl Meeting {
             bridging: Bridging::default(),
             ourselves: Ourselves::new(&terms.local),
             questions: RateTable::new(rate, burst, 4_096, &mut chance),
+            outside: RateTable::new(rate, burst, 4_096, &mut chance),
+            strangers: RateTable::new(constants::OUTSIDE.0, constants::OUTSIDE.1, 1, &mut chance),
             tick: Some(Instant::ZERO),
             ticks: 0,
             censuses: 0,
@@ -309,7 +314,14 @@ impl Meeting {
         let mut bytes = BytesMut::from(&packet[..]);
         let word = Word::from_json(&Packet::decode(&mut bytes)?)?;
         match word {
-            Word::Op { .. } | Word::Seek { .. } | Word::Pop { .. } | Word::Bridge { .. }
+            // All but answers that are looked up by a number that cannot be guessed.
+            Word::Op { .. }
+            | Word::Seek { .. }
+            | Word::Pop { .. }
+            | Word::Popped { .. }
+            | Word::Bridge { .. }
+            | Word::Bridging { .. }
+            | Word::Bridged { .. }
                 if !self.questions.allow(now, &peer) =>
             {
                 return Err(DropReason::RateLimited);
@@ -338,11 +350,13 @@ impl Meeting {
         from: SocketAddr,
         packet: &Bytes,
     ) -> Result<(), DropReason> {
-        let mut bytes = BytesMut::from(&packet[..]);
-        let word = Word::from_json(&Packet::decode(&mut bytes)?)?;
-        if !self.questions.allow(now, &from.ip()) {
+        // Sources outside lines may be anybody's invention: all of them together have a share, which
+        // is spent before anything is decoded.
+        if !self.strangers.allow(now, &()) || !self.outside.allow(now, &from.ip()) {
             return Err(DropReason::RateLimited);
         }
+        let mut bytes = BytesMut::from(&packet[..]);
+        let word = Word::from_json(&Packet::decode(&mut bytes)?)?;
         match word {
             Word::Op { id, who, seq } if who == self.host.us => {
                 self.show_ourselves(from, id, seq.unwrap_or(0), packet.len())

@@ -150,8 +150,13 @@ impl Meeting {
             self.say(who, &Word::Popped { who: peer, at });
             return Ok(());
         }
-        let search = self.searches.values().find(|s| s.to == who || s.waits_for(&who));
-        if search.is_none() || said.is_empty() {
+        // Believed of those that were asked: who has a line there, or named it.
+        let asked = self
+            .searches
+            .values()
+            .any(|s| (s.to == who && s.vias.contains(&peer)) || s.waits_for_from(&who, &peer));
+        let lined = self.table.seen(&who).is_some_and(|seen| seen.via == peer);
+        if !(asked || lined) || said.is_empty() {
             return Err(DropReason::Unhandled);
         }
         let at = said.into_iter().filter(is_somewhere).collect();

@@ -144,6 +144,12 @@ impl Search {
         self.steps.iter().any(|s| s.who == *who && matches!(s.state, State::Waiting(_)))
     }
 
+    /// Whether it waits for a line to somebody that was named by that one.
+    pub(super) fn waits_for_from(&self, who: &Hashname, via: &Hashname) -> bool {
+        let named = |s: &&Step| s.who == *who && s.via == Some(*via);
+        self.steps.iter().find(named).is_some_and(|s| matches!(s.state, State::Waiting(_)))
+    }
+
     /// Somebody was asked, and has until then.
     pub(super) fn waiting(&mut self, who: &Hashname, until: Instant) {
         if let Some(step) = self.step(who) {

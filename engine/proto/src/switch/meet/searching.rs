@@ -99,7 +99,8 @@ impl Meeting {
                     && search.vias.is_empty()
                     && search.has_begun()
                     && !self.awaits_key(&to)
-                    && !self.operators_pending();
+                    && !self.operators_pending()
+                    && !self.introducers_pending(now);
                 if late || hopeless {
                     self.end(
                         now,
@@ -119,6 +120,12 @@ impl Meeting {
             }
             Aim::Nearest(_) | Aim::Upkeep => {}
         }
+    }
+
+    /// Soon after the start lines to introducers may still be coming up.
+    fn introducers_pending(&self, now: Instant) -> bool {
+        now.since(Instant::ZERO) < STEP
+            && self.terms.introducers.iter().any(|i| self.table.line(i).is_none())
     }
 
     fn operators_pending(&self) -> bool {
@@ -246,7 +253,8 @@ impl Meeting {
             if search.waits_for(&peer) {
                 let step = Step::to(peer);
                 self.take_step(now, to, step);
-            } else if spacer && !search.has_begun() {
+            } else if spacer && matches!(search.aim, Aim::Line { .. }) {
+                // Another introducer came up: it may know.
                 search.begin(peer);
                 self.drive(now, to);
             }
