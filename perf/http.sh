@@ -18,6 +18,7 @@ import os, subprocess, sys, threading, time
 name, size, limit = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 pids, command = dict(zip("ab", map(int, sys.argv[4:6]))), sys.argv[6:]
 PIECE = bytes(i * 167 % 251 for i in range(1 << 20))  # as web.py has it
+TWICE = memoryview(PIECE + PIECE)
 
 def resident(pid):
     with open(f"/proc/{pid}/statm") as f:
@@ -35,7 +36,7 @@ def take(pipe):
     at = 0
     while piece := pipe.read1(1 << 18):
         start = at % len(PIECE)
-        if piece != (PIECE[start:] + PIECE)[: len(piece)]:
+        if piece != TWICE[start : start + len(piece)]:
             return f"wrong after {at}"
         at += len(piece)
     return f"{at} right"
