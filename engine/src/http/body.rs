@@ -141,16 +141,45 @@ impl HttpBody for Pieces {
     }
 }
 
+/// A body from elsewhere. What nobody reads of it is read and forgotten for a while when this is
+/// dropped: who still sends when the answer is there would else be cut off before reading it.
+pub(super) struct Rest(Option<Incoming>);
+
+impl Rest {
+    pub(super) const fn new(inner: Incoming) -> Self {
+        Self(Some(inner))
+    }
+
+    /// The body itself, for somebody else to read.
+    pub(super) const fn take(&mut self) -> Option<Incoming> {
+        self.0.take()
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        let unread = self.0.take().filter(|body| !body.is_end_stream());
+        if let Some(mut body) = unread
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let forget = async move {
+                while let Ok(Some(Ok(_))) = timeout(patience::REST_PIECE, body.frame()).await {}
+            };
+            runtime.spawn(timeout(patience::REST, forget));
+        }
+    }
+}
+
 /// A body from elsewhere on its way through, whose sender must say something now and then.
 pub(super) struct Passing {
-    inner: Incoming,
+    inner: Rest,
     silent: Option<Pin<Box<Sleep>>>,
     /// Frames so far, for who waits for the answer.
     passed: Arc<AtomicU64>,
 }
 
 impl Passing {
-    pub(super) fn new(inner: Incoming, passed: Arc<AtomicU64>) -> Self {
+    pub(super) const fn new(inner: Rest, passed: Arc<AtomicU64>) -> Self {
         Self { inner, silent: None, passed }
     }
 }
@@ -163,7 +192,12 @@ impl HttpBody for Passing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+        let Some(body) = &mut self.inner.0 else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
+            if !matches!(frame, Some(Ok(_))) {
+                // Over, or broken: there is no rest.
+                self.inner.0 = None;
+            }
             self.silent = None;
             self.passed.fetch_add(1, Ordering::Relaxed);
             return Poll::Ready(frame.map(|f| f.map_err(io::Error::other)));
@@ -173,11 +207,11 @@ impl HttpBody for Passing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.0.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.0.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::switch::streams::{Code, Open};
 
-use super::body::Outgoing;
+use super::body::{Outgoing, Rest};
 use super::forward::{self, Refusal};
 use super::label::from_label;
 use super::patient::Patient;
@@ -66,6 +66,7 @@ impl Gateway {
 
     async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Response<Outgoing> {
         let (mut head, body) = request.into_parts();
+        let body = Rest::new(body);
         if let Err(refusal) = forward::judge(&head).and_then(|()| judge_origin(&head)) {
             return refuse(refusal);
         }

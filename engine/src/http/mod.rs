@@ -70,6 +70,9 @@ pub(crate) mod patience {
     pub(crate) const HEAD: Duration = Duration::from_secs(30);
     /// Without a byte of a body that is being sent to us.
     pub(crate) const BODY: Duration = Duration::from_secs(60);
+    /// For the rest of a body that nobody reads, in all and without a byte.
+    pub(crate) const REST: Duration = Duration::from_secs(30);
+    pub(crate) const REST_PIECE: Duration = Duration::from_secs(5);
     /// Without a byte taken of what we send.
     pub(crate) const WRITE: Duration = Duration::from_secs(120);
     /// For a connection to the backend.

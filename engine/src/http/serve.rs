@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use trunkline_proto::base::Hashname;
 
-use super::body::{Outgoing, Passing, whole};
+use super::body::{Outgoing, Passing, Rest, whole};
 use super::forward::{self, Refusal};
 use super::patient::Patient;
 use super::{Backend, Place, asker, patience, reader};
@@ -44,10 +44,13 @@ async fn answer(
     place: Arc<Place>,
 ) -> Response<Outgoing> {
     let (head, body) = request.into_parts();
+    let mut body = Rest::new(body);
     if let Err(refusal) = forward::judge(&head) {
         return refuse(refusal);
     }
-    if let Some(service) = &place.site.service {
+    if let Some(service) = &place.site.service
+        && let Some(body) = body.take()
+    {
         let mut answer = service.call(peer, head, body).await;
         // Who was not asked for a protocol does not get one.
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -64,7 +67,7 @@ async fn answer(
 /// Asks the backend, over a connection of its own: what one asker leaves on a connection is
 /// never read as another's.
 async fn relay(
-    request: Request<Incoming>,
+    request: Request<Rest>,
     peer: Hashname,
     backend: Backend,
     place: Arc<Place>,
@@ -123,7 +126,7 @@ impl From<hyper::Error> for Failed {
 /// WebSocket that comes of it, goes on by itself.
 pub(super) async fn exchange(
     connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    mut request: Request<Incoming>,
+    mut request: Request<Rest>,
     place: Arc<Place>,
 ) -> Result<Response<Outgoing>, Failed> {
     let upgrade = request.headers().contains_key(hyper::header::UPGRADE);
