@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::constants::{AGREE, BRIDGES_EACH};
+use super::constants::{AGREE, BRIDGES_EACH, TICK};
 use super::{Meeting, Order};
 use crate::base::{DropReason, Hashname, Instant, LineId};
 use crate::switch::{Bridge, CarriedEnd, Introduction, Path};
@@ -152,7 +152,8 @@ impl Meeting {
             (Ok(Grant { line, seconds, .. }), Path::Direct(at)) => {
                 // Half-way there is time to ask again, whatever is lost.
                 let time = core::time::Duration::from_secs(seconds.clamp(2, 86_400));
-                *again = now + time / 2;
+                // And a relay that started anew knows nothing of it: that shows within a tick.
+                *again = now + (time / 2).min(TICK);
                 Ok((Bridge { relay: at, line }, now + time))
             }
             (Ok(_), _) => Err(No::Refused),
