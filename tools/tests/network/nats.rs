@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use trunkline::control::protocol::PingAsk;
+use trunkline_tools::clock::Clock;
 use trunkline_tools::lab::strangers::{Options, Place};
 use trunkline_tools::lab::{Lab, LabError, Nat};
 
@@ -84,5 +86,24 @@ fn s22_plain_masquerades_meet_at_least_over_a_bridge() -> Outcome {
         eprintln!("{place:?}: {met:?}");
         assert!(met.first.is_some(), "{place:?}: {}", strangers.account());
     }
+    Ok(())
+}
+
+#[test]
+fn s22_guests_of_a_relay_that_restarts_get_a_new_bridge_by_themselves() -> Outcome {
+    let Ok(mut lab) = Lab::new() else { return Ok(()) };
+    let place = Place::Apart(Nat::Symmetric, Nat::Symmetric);
+    let mut strangers = lab.strangers(place, &Options::default())?;
+    assert!(strangers.meet(GLANCE).is_bridged(), "{}", strangers.account());
+    strangers.nodes.run(&strangers.relay_host, &mut strangers.relay)?;
+    let clock = Clock::start();
+    let [a, b] = [&strangers.guests[0].node, &strangers.guests[1].node];
+    let ask = || PingAsk { timeout_ms: 1_000, ..PingAsk::once(String::new()) };
+    let mut back = false;
+    while !back && clock.now().as_micros() < 90_000_000 {
+        back = a.ping(&b.hashname, ask()).is_some_and(|s| s.received > 0);
+    }
+    eprintln!("a new bridge {:?} after the relay was up again", clock.now());
+    assert!(back, "{}", strangers.account());
     Ok(())
 }

@@ -22,15 +22,6 @@ enum Stage {
     Carried { until: Instant },
 }
 
-/// A bridge of ours.
-#[derive(Clone, Copy, Debug)]
-struct Ours {
-    /// When to look after it.
-    wake: Instant,
-    /// When to ask for it again.
-    again: Instant,
-}
-
 /// Bridges of ours and of others.
 #[derive(Debug, Default)]
 pub(super) struct Bridging {
@@ -38,8 +29,8 @@ pub(super) struct Bridging {
     pairs: BTreeMap<(Hashname, Hashname), Stage>,
     /// What each end of a carried bridge wants packets to say.
     lines: BTreeMap<(Hashname, Hashname), LineId>,
-    /// Our own: to whom, and over whom.
-    ours: BTreeMap<(Hashname, Hashname), Ours>,
+    /// Our own: to whom, over whom, and when to ask again.
+    ours: BTreeMap<(Hashname, Hashname), Instant>,
 }
 
 fn pair(a: Hashname, b: Hashname) -> (Hashname, Hashname) {
@@ -60,15 +51,14 @@ impl Bridging {
         let pairs = self.pairs.values().map(|s| match s {
             Stage::Asked { until, .. } | Stage::Carried { until } => *until,
         });
-        pairs.chain(self.ours.values().map(|o| o.wake)).min()
+        pairs.chain(self.ours.values().copied()).min()
     }
 }
 
 impl Meeting {
     /// Asks for a bridge to `who` over `relay`.
     pub(super) fn ask_bridge(&mut self, now: Instant, who: Hashname, relay: Hashname) {
-        let until = now + AGREE;
-        self.bridging.ours.insert((who, relay), Ours { wake: until, again: until });
+        self.bridging.ours.insert((who, relay), now + AGREE);
         self.to(who, Introduction::AskBridge { peer: who, relay });
     }
 
@@ -169,7 +159,8 @@ impl Meeting {
             (Ok(Grant { line, seconds, .. }), Path::Direct(at)) => {
                 // Half-way there is time to ask again, whatever is lost.
                 let time = core::time::Duration::from_secs(seconds.clamp(2, 86_400));
-                *ours = Ours { wake: now + (time / 2).min(TICK), again: now + time / 2 };
+                // And a relay that started anew knows nothing of it: that shows within a tick.
+                *ours = now + (time / 2).min(TICK);
                 Ok((Bridge { relay: at, line }, now + time))
             }
             (Ok(_), _) => Err(No::Refused),
@@ -184,23 +175,17 @@ impl Meeting {
 
     /// Bridges whose time is up are forgotten, ours asked for again while they are in use.
     pub(super) fn end_bridging(&mut self, now: Instant) {
-        let late: Vec<_> = self.bridging.ours.iter().filter(|(_, o)| o.wake <= now).collect();
+        let late: Vec<_> = self.bridging.ours.iter().filter(|(_, at)| **at <= now).collect();
         for (who, relay) in late.into_iter().map(|(k, _)| *k).collect::<Vec<_>>() {
             let at = self.table.line(&relay).and_then(super::table::Lined::address);
             let used = self.table.line(&who).is_some_and(|line| match line.path {
                 Path::Bridge(bridge) => Some(bridge.relay) == at,
                 Path::Direct(_) | Path::Mesh => false,
             });
-            let due = self.bridging.ours.get_mut(&(who, relay)).is_none_or(|ours| {
-                ours.wake = now + TICK;
-                ours.again <= now
-            });
-            if used && due {
-                self.ask_bridge(now, who, relay);
-            } else if used {
+            if used {
                 // What a bridge carries does not keep the line to the relay, and needs it.
                 self.keep(now, relay);
-                self.ping(relay);
+                self.ask_bridge(now, who, relay);
             } else {
                 self.bridging.ours.remove(&(who, relay));
             }

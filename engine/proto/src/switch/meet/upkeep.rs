@@ -102,7 +102,7 @@ impl Meeting {
     }
 
     /// Something to be answered, as short as it may be.
-    pub(super) fn ping(&mut self, peer: Hashname) {
+    fn ping(&mut self, peer: Hashname) {
         self.counters.pings += 1;
         let mut packet = Vec::with_capacity(TRY_LEN);
         Inner::echo(true, 1, TRY_LEN, &mut packet);
