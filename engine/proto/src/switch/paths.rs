@@ -152,6 +152,8 @@ impl Paths {
             let Some(at) = idle.min_by_key(|(_, t)| t.last).map(|(at, _)| at) else { return };
             self.trials.remove(at);
         }
+        // Most lines have one path: room for more is memory of lines that rest.
+        self.trials.reserve_exact(1);
         self.trials.push(fresh);
     }
 
