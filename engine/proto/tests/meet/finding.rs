@@ -183,3 +183,24 @@ fn s10_the_nearest_hashnames_of_the_space_are_those_brute_force_finds() {
     best.sort_by_key(|h| trunkline_proto::switch::meet::distance::distance(&to, h));
     assert_eq!(w.answer(all[3], 5), Some(&Answer::Nearest(best)));
 }
+
+#[test]
+fn s22_a_lost_word_about_a_bridge_is_said_again() {
+    for first in [true, false] {
+        for from in [450, 500, 520, 540, 560] {
+            let (mut w, v, a, b) = strangers(Nat::Symmetric, Nat::Symmetric);
+            let peer = w.hashname(b);
+            w.ping(a, peer, 1);
+            w.pass(from * MS);
+            // What the relay and one of the two say to each other meanwhile is lost.
+            let cut = (v, if first { a } else { b });
+            w.cut.insert(cut);
+            w.pass(100 * MS);
+            w.cut.clear();
+            let met = w.until(15 * SECOND, |w| w.answer(a, 1).is_some());
+            assert!(met, "{first} from {from} ms: {:?}", w.contact(a, b));
+            let answer = w.answer(a, 1);
+            assert!(matches!(answer, Some(Answer::Pong(_))), "{first} from {from} ms: {answer:?}");
+        }
+    }
+}

@@ -83,7 +83,11 @@ impl Meeting {
         let key = pair(asker, who);
         self.bridging.lines.insert((asker, who), line);
         match self.bridging.pairs.get(&key) {
-            Some(Stage::Asked { by, .. }) if *by == asker => Ok(()),
+            Some(Stage::Asked { by, .. }) if *by == asker => {
+                // Our word to the other end, or its answer, was lost.
+                self.say(who, &Word::Bridging { who: asker });
+                Ok(())
+            }
             Some(_) => {
                 self.grant(now, key);
                 Ok(())

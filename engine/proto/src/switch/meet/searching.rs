@@ -222,16 +222,18 @@ impl Meeting {
         }
     }
 
-    /// The way there may be closed to us both: the next of those who have a line is asked to carry.
+    /// The way there may be closed to us both: the next of those who have a line is asked to carry,
+    /// and all of them again while the search lasts, as any word of that may have been lost.
     fn try_bridge(&mut self, now: Instant, to: Hashname) {
         let Some(search) = self.searches.get_mut(&to) else { return };
         if search.bridge_at.is_none_or(|at| at > now) {
             return;
         }
-        let relay = search.vias.get(search.bridges).copied();
+        let most = search.vias.len().min(BRIDGES);
+        let relay = search.bridges.checked_rem(most).and_then(|at| search.vias.get(at)).copied();
         search.bridges += 1;
-        let more = search.bridges < search.vias.len().min(BRIDGES);
-        search.bridge_at = more.then_some(now + BRIDGE_AFTER);
+        let wait = if search.bridges < most { BRIDGE_AFTER } else { ANSWER };
+        search.bridge_at = Some(now + wait);
         if let Some(relay) = relay {
             self.ask_bridge(now, to, relay);
         }
