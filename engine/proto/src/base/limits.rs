@@ -20,7 +20,7 @@ pub struct Limits {
     pub open_timeout: Duration,
     /// Packets kept for a line that is being opened. 64 × 16 KiB = 1 MiB K.
     pub queued_for_open: usize,
-    /// Lines a shard holds. 100,000 × 4 KiB = 400 MiB at the very most.
+    /// Hashnames a shard has lines to. 100,000 × 4 KiB = 400 MiB at the very most.
     pub lines_per_shard: usize,
     /// Hashnames known to a shard without a line. × ~1.5 KiB (the key record) = 24 MiB.
     pub contacts_per_shard: usize,

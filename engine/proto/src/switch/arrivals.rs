@@ -265,6 +265,9 @@ impl Switch {
             self.try_paths(now, slot);
             self.schedule(slot);
         }
+        if !first {
+            self.found_again(slot);
+        }
         if heard.elsewhere {
             self.heard_elsewhere(now, slot, path, datagram);
             self.schedule(slot);

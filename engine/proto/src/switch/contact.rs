@@ -283,6 +283,13 @@ impl Contact {
         self.wanted || !self.questions.is_empty() || self.kept_until.is_some_and(|k| k > now)
     }
 
+    /// Whether others are asked for it if it is not where it should be: somebody here wants it, or
+    /// the configuration names it. Lines that are only worth having are not: whoever found them
+    /// worth it has asked for what they need, and a liar could have each of its inventions sought.
+    pub(super) fn is_worth_a_search(&self) -> bool {
+        self.wanted || !self.questions.is_empty() || !self.fixed.is_empty()
+    }
+
     /// What is under way is tried again sooner: there is another path.
     pub(super) fn hurry(&mut self, now: Instant) {
         match &mut self.standing {

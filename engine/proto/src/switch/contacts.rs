@@ -2,10 +2,19 @@
 
 use crate::base::{Address, Chance, Hashname, Keyed, Map};
 
-use super::contact::{Contact, State};
+use super::contact::{Contact, Standing, State};
 
 /// How many contacts are looked at to find one that can go. Bounds the work when full.
 const LOOKS: usize = 32;
+
+/// How many contacts there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// With a line.
+    pub(super) lined: usize,
+    /// Without one.
+    pub(super) others: usize,
+}
 
 /// All contacts of one partition.
 #[derive(Debug)]
@@ -13,19 +22,22 @@ pub(super) struct Contacts {
     slots: Vec<Option<Contact>>,
     free: Vec<u32>,
     by_address: Map<Address, u32>,
-    most: usize,
+    bounds: Bounds,
+    /// How many of them have a line.
+    lined: usize,
     tenants: u32,
     /// Where the search for one that can go stands.
     hand: usize,
 }
 
 impl Contacts {
-    pub(super) fn new(most: usize, chance: &mut Chance) -> Self {
+    pub(super) fn new(bounds: Bounds, chance: &mut Chance) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
             by_address: Keyed::map(chance),
-            most,
+            bounds,
+            lined: 0,
             tenants: 0,
             hand: 0,
         }
@@ -62,13 +74,33 @@ impl Contacts {
         self.by_address.len()
     }
 
+    /// Whether one more may have a line.
+    pub(super) const fn has_room_for_a_line(&self) -> bool {
+        self.lined < self.bounds.lined
+    }
+
+    /// Moves a contact to another state and hands out what the old one held. An illegal move is
+    /// not made, nor one that would make a line too many.
+    pub(super) fn become_(&mut self, slot: u32, next: Standing) -> Option<Standing> {
+        let room = self.has_room_for_a_line();
+        let contact = self.slots.get_mut(slot as usize)?.as_mut()?;
+        let lined = |s: State| usize::from(s == State::Connected);
+        let before = lined(contact.state());
+        if before == 0 && !room && matches!(next, Standing::Connected(_)) {
+            return None;
+        }
+        let held = contact.become_(next)?;
+        self.lined = (self.lined + lined(contact.state())).saturating_sub(before);
+        Some(held)
+    }
+
     /// The slot of `hashname`, made if need be. `None` if the table is full of contacts that
     /// must stay, or if another hashname has the same address.
     pub(super) fn enter(&mut self, hashname: Hashname) -> Option<u32> {
         if let Some(slot) = self.find(&hashname.address()) {
             return (self.get(slot)?.hashname == hashname).then_some(slot);
         }
-        if self.len() >= self.most {
+        if self.len().saturating_sub(self.lined) >= self.bounds.others {
             self.evict()?;
         }
         let tenant = self.new_tenant();
@@ -112,7 +144,10 @@ impl Contacts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::Line;
+    use super::super::paths::Path;
     use super::*;
+    use crate::base::Instant;
 
     fn name(i: u32) -> Hashname {
         let mut b = [0; 32];
@@ -120,9 +155,40 @@ mod tests {
         Hashname::new(b)
     }
 
+    fn bounds(others: usize) -> Bounds {
+        Bounds { lined: 5, others }
+    }
+
+    fn connect(t: &mut Contacts, slot: u32) -> bool {
+        let line = Line::new(Instant::ZERO, Path::Mesh);
+        t.become_(slot, Standing::Connected(Box::new(line))).is_some()
+    }
+
+    #[test]
+    fn s15_lines_have_a_bound_of_their_own_and_take_no_room_from_those_without() {
+        let mut t = Contacts::new(bounds(3), &mut Chance::from_number(1));
+        for i in 0..5 {
+            let slot = t.enter(name(i)).unwrap();
+            assert!(connect(&mut t, slot));
+        }
+        for i in 5..20 {
+            let slot = t.enter(name(i)).unwrap();
+            assert!(!connect(&mut t, slot), "{i}");
+        }
+        assert_eq!((t.len(), t.lined), (8, 5));
+        let gone = t.find(&name(2).address()).unwrap();
+        assert!(t.become_(gone, Standing::Resolved).is_some());
+        let next = t.find(&name(19).address()).unwrap();
+        assert!(connect(&mut t, next));
+        // Of four without a line one has to go before another comes.
+        assert!(t.enter(name(20)).is_some());
+        assert!((0..5).filter(|i| *i != 2).all(|i| t.find(&name(i).address()).is_some()));
+        assert!(t.len() <= 9);
+    }
+
     #[test]
     fn s15_a_flood_of_hashnames_holds_the_bound_and_keeps_what_is_configured() {
-        let mut t = Contacts::new(100, &mut Chance::from_number(1));
+        let mut t = Contacts::new(bounds(100), &mut Chance::from_number(1));
         let kept = t.enter(name(0)).unwrap();
         t.get_mut(kept).unwrap().configured = true;
         for i in 1..10_000 {
@@ -136,7 +202,7 @@ mod tests {
 
     #[test]
     fn s15_a_table_full_of_what_must_stay_refuses() {
-        let mut t = Contacts::new(3, &mut Chance::from_number(1));
+        let mut t = Contacts::new(bounds(3), &mut Chance::from_number(1));
         for i in 0..3 {
             let slot = t.enter(name(i)).unwrap();
             t.get_mut(slot).unwrap().wanted = true;
@@ -147,7 +213,7 @@ mod tests {
 
     #[test]
     fn two_hashnames_with_one_address_are_not_taken_for_each_other() {
-        let mut t = Contacts::new(3, &mut Chance::from_number(1));
+        let mut t = Contacts::new(bounds(3), &mut Chance::from_number(1));
         let mut twin = *name(1).as_bytes();
         twin[31] = 1;
         assert!(t.enter(name(1)).is_some());

@@ -79,8 +79,8 @@ pub(super) struct Line {
     pub(super) unproved: Option<Unproved>,
     /// How large its datagrams may be.
     pub(super) width: Width,
-    /// The present silence has been acted upon.
-    doubted: bool,
+    /// What was done about the present silence.
+    doubt: Doubt,
     /// Which run of the peer the line is with. Outlives the keys: all of them may have died before
     /// the peer, started again, answers.
     epoch: Option<BootEpoch>,
@@ -106,6 +106,16 @@ pub(super) struct Unproved {
 
 /// Packets held for a path that is not proved yet: ten of the largest are what streams begin with.
 pub(super) const HELD: usize = 64;
+
+/// What was done about a silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// Paths are tried.
+    Tried,
+    /// Others were asked for a way.
+    Asked,
+}
 
 /// What an authentic packet says of the line's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +147,7 @@ impl Line {
             paths: Paths::default(),
             unproved: None,
             width: Width::default(),
-            doubted: false,
+            doubt: Doubt::None,
             epoch: None,
             heard: now,
             unanswered: None,
@@ -200,7 +210,7 @@ impl Line {
     pub(super) fn heard(&mut self, now: Instant, path: Path) -> bool {
         self.heard = now;
         self.unanswered = None;
-        self.doubted = false;
+        self.doubt = Doubt::None;
         let moved = core::mem::replace(&mut self.path, path) != path;
         if moved {
             self.paths.improve((path.rank() > 0).then_some(now));
@@ -221,9 +231,22 @@ impl Line {
     /// silence.
     pub(super) fn take_doubt(&mut self, now: Instant) -> bool {
         let silent = self.unanswered.is_some_and(|since| now.since(since) >= DOUBT);
-        let doubt = silent && self.is_up() && !self.doubted;
-        self.doubted |= doubt;
+        let doubt = silent && self.is_up() && self.doubt == Doubt::None;
+        if doubt {
+            self.doubt = Doubt::Tried;
+        }
         doubt
+    }
+
+    /// Whether the path in use did not answer tries either, so that others are asked for a way. A
+    /// peer that is only slow to answer costs a try and nobody else anything. Once for each
+    /// silence.
+    pub(super) fn take_despair(&mut self, now: Instant) -> bool {
+        let despair = self.doubt == Doubt::Tried && self.paths.is_silent(now, self.path);
+        if despair {
+            self.doubt = Doubt::Asked;
+        }
+        despair
     }
 
     /// A packet was authentic. It moves the line to the path it took only if it is the newest so
@@ -370,7 +393,8 @@ impl Line {
             at = at.min(next.keys.made + UNCONFIRMED);
         }
         if self.is_up() {
-            let doubt = self.unanswered.filter(|_| !self.doubted).map(|since| since + DOUBT);
+            let untried = self.unanswered.filter(|_| self.doubt == Doubt::None);
+            let doubt = untried.map(|since| since + DOUBT);
             // Sizes are tried for streams, and on the direct path they are of.
             let width = match self.path {
                 Path::Direct(to) if streams => self.width.deadline(to),

@@ -114,19 +114,35 @@ impl Switch {
         }
         let Some(contact) = self.contacts.get(slot) else { return };
         let Some(line) = contact.line() else { return };
-        let current = line.path;
-        let paths = core::iter::once(current).chain(contact.all_paths(now));
-        let paths: Vec<_> = paths.collect();
-        // The path that is doubted is no way around itself.
-        let detour = paths.iter().any(|p| p.rank() > 0 && *p != current);
-        let peer = contact.hashname;
-        for path in paths {
+        let paths = core::iter::once(line.path).chain(contact.all_paths(now));
+        for path in paths.collect::<Vec<_>>() {
             self.consider(now, slot, path);
         }
-        if !detour {
-            // There may be somebody who can carry.
-            let (known, at) = (true, Vec::new());
+    }
+
+    /// If the path in use answers nothing and no detour is known, there may be somebody who can
+    /// carry.
+    pub(super) fn ask_around(&mut self, now: Instant, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if !contact.line_mut().is_some_and(|line| line.take_despair(now)) {
+            return;
+        }
+        // The path that answers nothing is no way around itself.
+        let Some(current) = contact.line().map(|l| l.path) else { return };
+        if contact.is_worth_a_search()
+            && contact.all_paths(now).all(|p| p.rank() == 0 || p == current)
+        {
+            contact.sought = true;
+            let (peer, known, at) = (contact.hashname, true, Vec::new());
             self.effects.push_back(Effect::Note(Note::Find { peer, known, at }));
+        }
+    }
+
+    /// The peer is heard: if others were asked for a way to it, they need not be any more.
+    pub(super) fn found_again(&mut self, slot: u32) {
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if core::mem::take(&mut contact.sought) {
+            self.effects.push_back(Effect::Note(Note::Found(contact.hashname)));
         }
     }
 

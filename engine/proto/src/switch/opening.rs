@@ -13,7 +13,7 @@ use core::time::Duration;
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Longest wait between two repetitions.
 const LAST_WAIT: Duration = Duration::from_secs(4);
-/// From this attempt on a renewal uses more than the best kind of path there is.
+/// From this attempt on a renewal uses more than the path in use.
 const ALL_FROM: u32 = 2;
 
 /// A handshake of ours, waiting for its answer.
@@ -37,11 +37,6 @@ impl Opening {
         self.next
     }
 
-    /// How often it was sent.
-    pub(super) const fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// Sooner, because something changed: a cookie came, a path appeared.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.next = self.next.min(now);
@@ -51,23 +46,29 @@ impl Opening {
         now.since(self.started) >= limits.open_timeout
     }
 
+    /// Whether it was sent before and not answered.
+    pub(super) const fn is_repeated(&self) -> bool {
+        self.attempts >= 2
+    }
+
     /// The next attempt, if it is time: which of `paths` to send it on, the best first. A first
-    /// open takes all of them, and the line moves to a better one later; a renewal takes others
-    /// only when the best kind does not answer, so that it does not make a line worse.
+    /// open takes all of them, and the line moves to a better one later. What renews the keys of
+    /// a line takes the path in use, and others only when nothing comes back: it neither makes a
+    /// line worse nor sends to every address the peer was ever said to have.
     pub(super) fn attempt(
         &mut self,
         now: Instant,
-        mut paths: Vec<Path>,
-        renews: bool,
+        paths: Vec<Path>,
+        in_use: Option<Path>,
         chance: &mut Chance,
     ) -> Option<Vec<Path>> {
         if now < self.next {
             return None;
         }
-        if renews && self.attempts < ALL_FROM {
-            let best = paths.iter().map(|p| p.rank()).min();
-            paths.retain(|p| Some(p.rank()) == best);
-        }
+        let paths = match in_use {
+            Some(path) if self.attempts < ALL_FROM => vec![path],
+            _ => paths,
+        };
         let wait = FIRST_WAIT.saturating_mul(1 << self.attempts.min(8)).min(LAST_WAIT);
         let quarter = u64::try_from(wait.as_micros() / 4).unwrap_or(0);
         let jitter = Duration::from_micros(chance.below(quarter + 1));

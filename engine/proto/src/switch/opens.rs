@@ -158,6 +158,10 @@ impl Switch {
             return Err(DropReason::Replayed);
         }
         let fresh_line = contact.line().is_none_or(|l| l.next.is_none() && !l.is_up());
+        let unlined = contact.line().is_none();
+        if unlined && !self.contacts.has_room_for_a_line() {
+            return Err(DropReason::TableFull);
+        }
         if fresh_line && self.unconfirmed >= self.setting.limits.half_open {
             return Err(DropReason::TableFull);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::ask::{Answer, Ask, Effect, LineRef, Question, Token};
 use super::contact::{Contact, Standing, State};
-use super::contacts::Contacts;
+use super::contacts::{Bounds, Contacts};
 use super::line::{HELD, Line};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
@@ -145,7 +145,10 @@ impl Switch {
         let limits = &setting.limits;
         let (all, each) = (limits.opens_before_cookie, limits.opens_per_address);
         Self {
-            contacts: Contacts::new(limits.contacts_per_shard, &mut chance),
+            contacts: Contacts::new(
+                Bounds { lined: limits.lines_per_shard, others: limits.contacts_per_shard },
+                &mut chance,
+            ),
             timers: Timers::default(),
             effects: VecDeque::new(),
             pool: FramePool::new(1 << 18, 16),
@@ -250,8 +253,8 @@ impl Switch {
     /// Moves a contact to another state and says so. Gives what the old one held; an illegal move
     /// is not made.
     pub(super) fn becomes(&mut self, slot: u32, next: Standing) -> Option<Standing> {
-        let contact = self.contacts.get_mut(slot)?;
-        let before = contact.become_(next)?;
+        let before = self.contacts.become_(slot, next)?;
+        let contact = self.contacts.get(slot)?;
         self.effects.push_back(Effect::State(contact.hashname, contact.state()));
         Some(before)
     }

@@ -183,9 +183,14 @@ impl Paths {
         self.trials.iter().any(|t| t.path == path && t.is_proved(now))
     }
 
+    /// Whether a path was tried of late and did not answer.
+    pub(super) fn is_silent(&self, now: Instant, path: Path) -> bool {
+        self.trials.iter().any(|t| t.path == path && t.is_silent(now))
+    }
+
     /// The path to change to, if there is a better one than `current` or that is silent.
     pub(super) fn choose(&self, now: Instant, current: Path) -> Option<Path> {
-        let silent = self.trials.iter().any(|t| t.path == current && t.is_silent(now));
+        let silent = self.is_silent(now, current);
         let others = self.trials.iter().filter(|t| t.path != current && t.is_proved(now));
         let best = others.min_by_key(|t| (t.path.rank(), t.proved.map(|(_, rtt)| rtt)))?;
         (silent || best.path.rank() < current.rank()).then_some(best.path)

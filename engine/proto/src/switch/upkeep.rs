@@ -17,10 +17,9 @@ use crate::wire::package::Code;
 
 /// How long a key may take to arrive before those who wait are told.
 const RESOLVING: Duration = Duration::from_secs(5);
-/// Opens repeated so often without an answer are not going where the peer is.
-const STALE: u32 = 3;
 /// Least time between two looks at a contact whose time is up.
 const BREATH: Duration = Duration::from_millis(10);
+
 impl Switch {
     /// Does what time demands.
     pub fn handle_timeout(&mut self, now: Instant, wall: Wall) {
@@ -65,13 +64,9 @@ impl Switch {
             Standing::Connecting(opening) if opening.is_hopeless(now, &limits) => {
                 self.fall(slot, Code::TimedOut);
             }
-            Standing::Connecting(opening) => {
-                // What is known may be of another day: somebody may know better.
-                let stale = opening.attempts() >= STALE;
+            Standing::Connecting(_) => {
                 self.repeat_open(now, slot);
-                if stale {
-                    self.seek(slot);
-                }
+                self.ask_for_more(slot);
             }
             Standing::Connected(line) => {
                 let unconfirmed = line.next.is_some();
@@ -103,6 +98,7 @@ impl Switch {
                     self.doubt(now, slot);
                 }
                 self.try_paths(now, slot);
+                self.ask_around(now, slot);
                 if owed {
                     self.pong(now, slot, Priority::HIGHEST, 0, inner::ECHO);
                 }
@@ -130,6 +126,7 @@ impl Switch {
                     self.becomes(slot, Standing::Resolving(now + RESOLVING));
                     self.seek(slot);
                 }
+                State::Resolving if wanted => self.seek(slot),
                 State::Resolved if wanted && contact.has_path(now) => {
                     contact.pathless_until = None;
                     if !self.begin_open(now, slot) {
@@ -162,10 +159,22 @@ impl Switch {
     /// once until a line is up or hope is gone.
     fn seek(&mut self, slot: u32) {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
-        if !core::mem::replace(&mut contact.sought, true) {
+        if contact.is_worth_a_search() && !core::mem::replace(&mut contact.sought, true) {
             let (peer, known) = (contact.hashname, contact.record.is_some());
             let at = contact.fixed.clone();
             self.effects.push_back(Effect::Note(Note::Find { peer, known, at }));
+        }
+    }
+
+    /// Where it was known to be does not answer at once: it may be elsewhere by now, or has to let
+    /// us in first.
+    fn ask_for_more(&mut self, slot: u32) {
+        let again = self.contacts.get(slot).is_some_and(|contact| match contact.standing() {
+            Standing::Connecting(opening) => opening.is_repeated(),
+            _ => false,
+        });
+        if again {
+            self.seek(slot);
         }
     }
 
@@ -174,8 +183,14 @@ impl Switch {
         let generation = self.new_generation();
         let ours = self.setting.ids.mint(self.setting.partition, slot, generation);
         self.opens_made += 1;
+        let room = self.contacts.has_room_for_a_line();
         let Some(contact) = self.contacts.get_mut(slot) else { return false };
         let Some(record) = contact.record.clone() else { return false };
+        let unlined = contact.line().is_none();
+        if unlined && !room {
+            self.counters.drops.count(DropReason::TableFull);
+            return false;
+        }
         let opener = Opener {
             line: ours,
             epoch: self.setting.epoch,
@@ -208,15 +223,15 @@ impl Switch {
         let mut paths: Vec<Path> = contact.all_paths(now).collect();
         paths.extend(current.filter(|c| !paths.contains(c)));
         let peer = contact.hashname.address();
-        let (opening, renews) = match contact.standing_mut() {
-            Standing::Connecting(opening) => (opening, false),
+        let (opening, in_use) = match contact.standing_mut() {
+            Standing::Connecting(opening) => (opening, None),
             Standing::Connected(line) => match &mut line.renewal {
-                Some(renewal) => (renewal, line.current.is_some()),
+                Some(renewal) => (renewal, line.current.is_some().then_some(line.path)),
                 None => return,
             },
             _ => return,
         };
-        let Some(paths) = opening.attempt(now, paths, renews, &mut self.chance) else { return };
+        let Some(paths) = opening.attempt(now, paths, in_use, &mut self.chance) else { return };
         let body = opening.pending.body().clone();
         for path in paths {
             self.send_open(now, slot, path, peer, &body);

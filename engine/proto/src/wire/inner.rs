@@ -108,8 +108,10 @@ impl Inner {
     /// the path or the peer is gone.
     #[must_use]
     pub fn expects_answer(packet: &[u8]) -> bool {
-        packet.first().is_some_and(|kind| {
-            matches!(*kind, 0..STREAM_FIRST | super::stream::KIND_DATA | PING | MESSAGE)
+        packet.first().is_some_and(|kind| match *kind {
+            0..STREAM_FIRST => !super::meet::is_answer(packet),
+            super::stream::KIND_DATA | PING | MESSAGE => true,
+            _ => false,
         })
     }
 

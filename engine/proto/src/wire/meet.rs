@@ -259,6 +259,13 @@ impl Word {
     }
 }
 
+/// Whether a packet of ours, emitted by [`Word::emit`], is an answer: nobody owes one for it.
+#[must_use]
+pub fn is_answer(packet: &[u8]) -> bool {
+    const ANSWERS: [&[u8]; 4] = [b"{\"key\":", b"{\"see\":", b"{\"popped\":", b"{\"bridged\":"];
+    packet.get(2..).is_some_and(|json| ANSWERS.iter().any(|a| json.starts_with(a)))
+}
+
 /// The parts in which an answer with a key travels.
 pub fn parts(id: u64, papers: &Bytes) -> impl Iterator<Item = Word> + '_ {
     let of = u8::try_from(papers.len().div_ceil(PART).max(1)).unwrap_or(u8::MAX);

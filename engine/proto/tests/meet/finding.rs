@@ -173,9 +173,7 @@ fn s10_the_nearest_hashnames_of_the_space_are_those_brute_force_finds() {
         all.push(spacer);
     }
     // Everybody meets everybody by upkeep alone.
-    let meshed =
-        |w: &World| all.iter().all(|a| all.iter().all(|b| a == b || w.path(*a, *b).is_some()));
-    assert!(w.until(60 * SECOND, meshed), "not meshed");
+    assert!(w.until(60 * SECOND, |w| meshed(w, &all)), "not meshed");
     let to = identity(7).hashname();
     w.post(all[3], Role::Meeting, Post::Nearest(Token(5), to));
     assert!(w.until(10 * SECOND, |w| w.answer(all[3], 5).is_some()));
@@ -203,4 +201,96 @@ fn s22_a_lost_word_about_a_bridge_is_said_again() {
             assert!(matches!(answer, Some(Answer::Pong(_))), "{first} from {from} ms: {answer:?}");
         }
     }
+}
+
+fn meshed(w: &World, all: &[usize]) -> bool {
+    all.iter().all(|a| all.iter().all(|b| a == b || w.path(*a, *b).is_some()))
+}
+
+#[test]
+fn s26_a_small_mesh_at_rest_is_quiet() {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, relay());
+    let mut all = vec![v];
+    for _ in 0..5 {
+        let introducers = vec![w.hashname(v)];
+        let spacer = w.add(Nat::Open, Terms { introducers, ..relay() });
+        w.introduce(spacer, v, true);
+        all.push(spacer);
+    }
+    assert!(w.until(60 * SECOND, |w| meshed(w, &all)), "not meshed");
+    w.pass(180 * SECOND);
+    let before = w.sent;
+    w.pass(120 * SECOND);
+    let each = (w.sent - before) / 12;
+    // Five lines with a ping and a pong from either end every 25 s, new keys every 120 s, and now
+    // and then a look around.
+    assert!((20..=120).contains(&each), "{each} datagrams of a node in a minute");
+    // A look-up asks everybody once, and starts nothing else.
+    let (before, to) = (w.sent, identity(7).hashname());
+    w.post(all[3], Role::Meeting, Post::Nearest(Token(5), to));
+    w.pass(5 * SECOND);
+    let sent = w.sent - before;
+    assert!(w.answer(all[3], 5).is_some());
+    assert!(sent <= 60, "{sent} datagrams for a look-up among six");
+}
+
+#[test]
+fn s26_who_does_not_mesh_keeps_lines_to_its_neighbours_and_is_found_without_its_introducer() {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, relay());
+    let mut all = vec![v];
+    for _ in 0..4 {
+        let introducers = vec![w.hashname(v)];
+        let spacer = w.add(Nat::Open, Terms { introducers, ..relay() });
+        w.introduce(spacer, v, true);
+        all.push(spacer);
+    }
+    let [a, b] = [0, 1].map(|n| {
+        let g = w.add(Nat::Port, guest(&w, all[n]));
+        w.introduce(g, all[n], true);
+        g
+    });
+    w.pass(60 * SECOND);
+    let lined = |w: &World| all.iter().filter(|s| w.path(b, **s).is_some()).count();
+    assert!(lined(&w) >= 4, "{} lines", lined(&w));
+    // Its introducer goes; nobody else was ever told of it.
+    for other in 0..7 {
+        w.cut.insert((all[1].min(other), all[1].max(other)));
+    }
+    w.pass(60 * SECOND);
+    let peer = w.hashname(b);
+    w.ping(a, peer, 3);
+    assert!(w.until(10 * SECOND, |w| w.answer(a, 3).is_some()));
+    assert!(matches!(w.answer(a, 3), Some(Answer::Pong(_))), "{:?}", w.answer(a, 3));
+}
+
+#[test]
+fn s14_who_was_known_long_ago_is_let_in_again() {
+    for kind in [Nat::Port, Nat::Symmetric] {
+        let (mut w, _, a, b) = strangers(Nat::Port, kind);
+        let peer = w.hashname(b);
+        w.ping(a, peer, 1);
+        assert!(w.until(10 * SECOND, |w| w.answer(a, 1).is_some()));
+        // The line ends for want of use, and the NATs forget that there was one.
+        w.pass(900 * SECOND);
+        assert_eq!(w.path(a, b), None);
+        [a, b].into_iter().for_each(|g| w.places[g].forget());
+        w.pass(60 * SECOND);
+        w.ping(a, peer, 2);
+        assert!(w.until(5 * SECOND, |w| w.answer(a, 2).is_some()), "{:?}", w.contact(a, b));
+        assert!(matches!(w.answer(a, 2), Some(Answer::Pong(_))), "{:?}", w.answer(a, 2));
+    }
+}
+
+#[test]
+fn s21_a_question_that_is_lost_is_asked_again() {
+    let (mut w, v, a, _) = strangers(Nat::Open, Nat::Open);
+    let to = identity(7).hashname();
+    w.cut.insert((v.min(a), v.max(a)));
+    w.post(a, Role::Meeting, Post::Nearest(Token(5), to));
+    w.pass(300 * MS);
+    w.cut.clear();
+    assert!(w.until(SECOND, |w| w.answer(a, 5).is_some()));
+    assert_eq!(w.answer(a, 5), Some(&Answer::Nearest(vec![w.hashname(v)])));
 }

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use trunkline_proto::base::Priority;
-use trunkline_proto::switch::Path;
+use trunkline_proto::stage::plan::Role;
+use trunkline_proto::stage::post::Post;
+use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::switch::streams::Open;
+use trunkline_proto::switch::{Introduction, Path};
 
 use super::world::{MS, Nat, SECOND, WALL, World, guest, relay};
 
@@ -127,4 +130,42 @@ fn s22_a_bridge_in_use_is_asked_for_again_and_lasts() {
         );
     }
     assert!(w.places[v].shard.switch().unwrap().counters().carried > 50);
+}
+
+#[test]
+fn s17_new_keys_are_made_over_the_path_in_use_and_no_other() {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, relay());
+    let a = w.add(Nat::Open, guest(&w, v));
+    w.introduce(a, v, true);
+    assert!(w.until(5 * SECOND, |w| w.is_direct(a, v)));
+    // Somebody once said that it may be there, too.
+    let elsewhere: std::net::SocketAddr = ([198, 51, 100, 7], 9).into();
+    let said = Introduction::Seen { peer: w.hashname(v), at: vec![elsewhere] };
+    w.post(a, Role::Partition(0), Post::Introduce(said));
+    w.pass(300 * SECOND);
+    assert!(w.is_direct(a, v));
+    assert!(w.places[a].shard.switch().unwrap().counters().renewals >= 2);
+    assert_eq!(w.bytes.get(&elsewhere), None);
+}
+
+#[test]
+fn s22_relays_that_refuse_cost_no_time() {
+    let mut w = World::new();
+    let relays: Vec<_> = [0, 0, 0, 0, 0, 64]
+        .into_iter()
+        .map(|bridges| w.add(Nat::Open, Terms { bridges, ..relay() }))
+        .collect();
+    let introducers: Vec<_> = relays.iter().map(|r| w.hashname(*r)).collect();
+    let [a, b] = [(); 2].map(|()| {
+        let introducers = introducers.clone();
+        let g = w.add(Nat::Symmetric, Terms { introducers, ..Terms::default() });
+        relays.iter().for_each(|r| w.introduce(g, *r, true));
+        g
+    });
+    w.pass(2 * SECOND);
+    let peer = w.hashname(b);
+    w.ping(a, peer, 1);
+    assert!(w.until(4 * SECOND, |w| w.answer(a, 1).is_some()), "{:?}", w.contact(a, b));
+    assert!(matches!(w.path(a, b), Some(Path::Bridge(_))), "{:?}", w.contact(a, b));
 }

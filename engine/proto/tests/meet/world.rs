@@ -79,7 +79,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) places: Vec<Place>,
     flying: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Bytes)>,
-    sent: u64,
+    /// Datagrams so far.
+    pub(crate) sent: u64,
     pub(crate) delay: Duration,
     /// Pairs of outside addresses, by node, that cannot reach each other.
     pub(crate) cut: BTreeSet<(usize, usize)>,

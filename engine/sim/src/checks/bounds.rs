@@ -34,7 +34,7 @@ pub(crate) fn seat(
         }
     }
     let contacts = shard.switch().map_or(0, |s| s.report(now).count());
-    if contacts > limits.contacts_per_shard {
+    if contacts > limits.contacts_per_shard.saturating_add(limits.lines_per_shard) {
         return Some(("bounds", format!("{contacts} contacts")));
     }
     for peer in shard.peers() {

@@ -174,6 +174,9 @@ impl Meeting {
             }
         };
         self.to(who, Introduction::Bridged { peer: who, relay, grant });
+        if grant.is_err() {
+            self.bridge_refused(now, who);
+        }
         Ok(())
     }
 

@@ -13,6 +13,9 @@ pub const RECENT: Duration = Duration::from_secs(30);
 /// Of the hashnames seen, so many of the nearest are worth a line. ("in top 100")
 pub const NEAREST: usize = 100;
 
+/// Of those nearest to it a node that does not mesh itself keeps so many lines.
+pub const NEIGHBOURS: usize = 4;
+
 /// Hashnames seen and remembered. × ~160 bytes = 320 KiB.
 pub const SEEN: usize = 2_048;
 /// Of these, and of what one answer names, at most so many share a network.
@@ -32,6 +35,10 @@ pub const PARALLEL: usize = 3;
 pub const FRONTIER: usize = 48;
 /// Time for an answer inside a line.
 pub const ANSWER: Duration = Duration::from_millis(1_500);
+/// Until then it is asked for again, so often,
+pub const REPEATS: u32 = 2;
+/// each time after this long.
+pub const REPEAT: Duration = Duration::from_millis(500);
 /// Time to get a line to somebody on the way, and its answer.
 pub const STEP: Duration = Duration::from_secs(5);
 /// Time for a whole search.

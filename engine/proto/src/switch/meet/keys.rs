@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use super::constants::{ANSWER, ASKED};
+use super::constants::{ANSWER, ASKED, REPEAT, REPEATS};
 use super::{Meeting, Order};
 use crate::base::{DropReason, Hashname, Instant};
 use crate::switch::Introduction;
@@ -35,7 +35,7 @@ pub(super) struct Asked {
     pub(super) who: Hashname,
     pub(super) what: What,
     pub(super) until: Instant,
-    /// How often an address was asked.
+    /// How often an address was asked, or a peer again.
     tries: u32,
 }
 
@@ -58,7 +58,7 @@ impl Meeting {
             return None;
         }
         let id = self.chance.u64();
-        self.asked.insert(id, Asked { whom, who, what, until: now + ANSWER, tries: 0 });
+        self.asked.insert(id, Asked { whom, who, what, until: now + REPEAT, tries: 0 });
         Some(id)
     }
 
@@ -94,7 +94,8 @@ impl Meeting {
         self.orders.push_back(Order::Any(Introduction::Answer { to: at, bytes }));
     }
 
-    /// Questions whose time is up: peers are not asked again, addresses a few times.
+    /// Questions whose time is up: asked again a few times, since one datagram that is lost must
+    /// not hide whoever was asked from a search.
     pub(super) fn forget_questions(&mut self, now: Instant) {
         let late: Vec<u64> =
             self.asked.iter().filter(|(_, a)| a.until <= now).map(|(id, _)| *id).collect();
@@ -106,6 +107,14 @@ impl Meeting {
                     let (who, seq) = (asked.who, u8::try_from(missing).unwrap_or(0));
                     self.ask_part(now, id, at, who, seq);
                 }
+                (Source::Line(peer), what) if asked.tries < REPEATS => {
+                    let who = asked.who;
+                    let word = match what {
+                        What::Key { .. } => Word::Op { id, who, seq: None },
+                        What::Near => Word::Seek { id, to: who, via: None },
+                    };
+                    self.repeat(now, id, peer, &word);
+                }
                 (Source::Line(peer), What::Near) => {
                     let who = asked.who;
                     self.asked.remove(&id);
@@ -116,6 +125,14 @@ impl Meeting {
                 }
             }
         }
+    }
+
+    fn repeat(&mut self, now: Instant, id: u64, peer: Hashname, word: &Word) {
+        if let Some(asked) = self.asked.get_mut(&id) {
+            asked.until = now + REPEAT;
+            asked.tries += 1;
+        }
+        self.say(peer, word);
     }
 
     /// A part of a key, or why there is none.

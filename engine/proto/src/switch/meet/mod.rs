@@ -313,20 +313,10 @@ impl Meeting {
     ) -> Result<(), DropReason> {
         let mut bytes = BytesMut::from(&packet[..]);
         let word = Word::from_json(&Packet::decode(&mut bytes)?)?;
-        match word {
-            // All but answers that are looked up by a number that cannot be guessed.
-            Word::Op { .. }
-            | Word::Seek { .. }
-            | Word::Pop { .. }
-            | Word::Popped { .. }
-            | Word::Bridge { .. }
-            | Word::Bridging { .. }
-            | Word::Bridged { .. }
-                if !self.questions.allow(now, &peer) =>
-            {
-                return Err(DropReason::RateLimited);
-            }
-            _ => {}
+        // All but answers that are looked up by a number that cannot be guessed.
+        let answers = matches!(word, Word::Key { .. } | Word::See { .. } | Word::Popping { .. });
+        if !answers && !self.questions.allow(now, &peer) {
+            return Err(DropReason::RateLimited);
         }
         match word {
             Word::Op { id, who, .. } => self.asked_for_key(peer, id, who),

@@ -81,8 +81,8 @@ impl Ourselves {
     }
 
     pub(super) fn nat(&self) -> Nat {
-        let public = |at: &SocketAddr| at.ip().is_ipv4();
-        let v4: Vec<SocketAddr> = self.witnesses.iter().map(|(_, at)| *at).filter(public).collect();
+        let seen = self.witnesses.iter().map(|(_, at)| *at);
+        let v4: Vec<SocketAddr> = seen.filter(SocketAddr::is_ipv4).collect();
         let outside = if v4.is_empty() { self.outside() } else { v4 };
         let Some(first) = outside.first() else { return Nat::Unknown };
         if outside.iter().all(|at| self.local.contains(at)) {

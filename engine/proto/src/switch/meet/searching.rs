@@ -4,19 +4,21 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 
-use super::constants::{ANSWER, BRIDGE_AFTER, KEEP, SEARCH, SEARCHES, STEP};
+use super::constants::{ANSWER, BRIDGE_AFTER, DISJOINT, KEEP, SEARCH, SEARCHES, STEP};
 use super::distance::is_somewhere;
 use super::keys::{Source, What};
 use super::search::{Aim, Search, Step};
 use super::{Meeting, Order};
 use crate::base::{DropReason, Hashname, Instant};
 use crate::switch::{Introduction, Token};
-use crate::wire::meet::{Near, Word};
+use crate::wire::meet::{NEAR, Near, Word};
 
 /// Searches that ended and are still told of.
 const TOLD: usize = 32;
-/// Relays asked for a bridge by one search.
-const BRIDGES: usize = 3;
+/// Those a search begins with.
+const FIRST: usize = DISJOINT * NEAR;
+/// Relays asked for a bridge by one search. Most of those who have a line may carry for nobody.
+const BRIDGES: usize = 8;
 
 /// How a search stands, for status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl Meeting {
     /// Somebody here wants a line and lacks the key, or a way.
     pub(super) fn find(&mut self, now: Instant, peer: Hashname, known: bool, at: &[SocketAddr]) {
         let wait = !self.terms.introducers.is_empty() || !self.terms.operators.is_empty();
-        let first = self.table.spacers(&peer);
+        let first = self.table.spacers(&peer, FIRST);
         let asks = wait || !first.is_empty() || (!known && !at.is_empty());
         if !asks || self.searches.len() >= SEARCHES || self.searches.contains_key(&peer) {
             return;
@@ -63,7 +65,7 @@ impl Meeting {
             }
             return;
         }
-        let first = self.table.spacers(&to);
+        let first = self.table.spacers(&to, FIRST);
         self.searches.insert(to, Search::new(now, to, aim, &first));
         self.drive(now, to);
     }
@@ -219,6 +221,14 @@ impl Meeting {
     pub(super) fn search_failed(&mut self, to: &Hashname, who: &Hashname) {
         if let Some(search) = self.searches.get_mut(to) {
             search.failed(who);
+        }
+    }
+
+    /// A relay does not carry there: the next is asked at once.
+    pub(super) fn bridge_refused(&mut self, now: Instant, to: Hashname) {
+        if let Some(search) = self.searches.get_mut(&to) {
+            search.bridge_at = search.bridge_at.map(|at| at.min(now));
+            self.try_bridge(now, to);
         }
     }
 

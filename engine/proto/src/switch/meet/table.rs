@@ -3,7 +3,8 @@
 //! Both tables are bounded, and a network that has many hashnames gets no more room in them than
 //! one that has few: 100,000 hashnames behind one address are as good as two in each bucket.
 
-use std::collections::{BTreeMap, HashMap};
+use core::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
 
 use super::constants::{LINES_TO_ONE_NETWORK, RECENT, SEEN, SEEN_FROM_ONE_NETWORK};
@@ -161,14 +162,12 @@ impl Table {
         let named = |who: &Hashname, line: &Lined| Near { who: *who, at: line.address() };
         let exact = self.lines.get(to).filter(|_| to != asker).map(|line| named(to, line));
         let others = self.lines.iter().filter(|(who, l)| l.spacer && *who != asker && *who != to);
-        let mut others: Vec<_> = others.collect();
-        others.sort_by_cached_key(|(who, _)| distance(to, who));
+        let mut others = nearest_first(to, others.map(|(who, _)| *who));
         let mut networks: HashMap<Network, usize> = HashMap::new();
         let mut out: Vec<Near> = exact.into_iter().collect();
-        for (who, line) in others {
-            if out.len() >= NEAR {
-                break;
-            }
+        while out.len() < NEAR {
+            let Some(Reverse((_, who))) = others.pop() else { break };
+            let Some(line) = self.lines.get(&who) else { continue };
             if let Some(at) = line.address() {
                 let held = networks.entry(Network::of(&at)).or_default();
                 *held += 1;
@@ -176,18 +175,26 @@ impl Table {
                     continue;
                 }
             }
-            out.push(named(who, line));
+            out.push(named(&who, line));
         }
         out
     }
 
-    /// Lines to spacers, nearest to `to` first: where a search begins.
-    pub(super) fn spacers(&self, to: &Hashname) -> Vec<Hashname> {
-        let mut all: Vec<_> =
-            self.lines.iter().filter(|(_, l)| l.spacer).map(|(w, _)| *w).collect();
-        all.sort_by_cached_key(|who| distance(to, who));
-        all
+    /// So many lines to spacers, nearest to `to` first: where a search begins.
+    pub(super) fn spacers(&self, to: &Hashname, count: usize) -> Vec<Hashname> {
+        let all = self.lines.iter().filter(|(_, l)| l.spacer).map(|(w, _)| *w);
+        let mut all = nearest_first(to, all);
+        core::iter::from_fn(|| all.pop().map(|Reverse((_, who))| who)).take(count).collect()
     }
+}
+
+/// Hashnames that come out nearest first. Few of them are taken, so they are not all sorted: that
+/// would be most of what an answer to a seek costs.
+fn nearest_first(
+    to: &Hashname,
+    all: impl Iterator<Item = Hashname>,
+) -> BinaryHeap<Reverse<([u8; 32], Hashname)>> {
+    all.map(|who| Reverse((distance(to, &who), who))).collect()
 }
 
 /// Lines by network, in each bucket and in all.

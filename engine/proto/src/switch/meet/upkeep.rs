@@ -16,7 +16,7 @@
 
 use bytes::Bytes;
 
-use super::constants::{LEVEL, NEAREST, TICK};
+use super::constants::{LEVEL, NEAREST, NEIGHBOURS, TICK};
 use super::search::Aim;
 use super::{Meeting, Order};
 use crate::base::{Hashname, Instant};
@@ -54,6 +54,22 @@ impl Meeting {
         if self.terms.spacer {
             self.censuses = 0;
             self.orders.push_back(Order::All(Introduction::Census));
+        } else {
+            self.stay_found(now);
+        }
+    }
+
+    /// Who does not mesh is found as everybody is, by asking those nearest to it: it keeps lines
+    /// to a few of them.
+    fn stay_found(&mut self, now: Instant) {
+        let us = self.host.us;
+        for peer in self.table.spacers(&us, NEIGHBOURS) {
+            self.keep(now, peer);
+            self.ping(peer);
+        }
+        let (always, later) = SETTLING;
+        if self.ticks <= always || self.ticks.is_multiple_of(later) {
+            self.search(now, us, Aim::Upkeep);
         }
     }
 
