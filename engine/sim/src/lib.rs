@@ -14,6 +14,7 @@ mod checks;
 mod draw;
 pub mod emulator;
 mod forger;
+pub mod mesh;
 mod network;
 mod node;
 mod people;

@@ -1,5 +1,7 @@
 //! `trunkline sim`: worlds of nodes in one thread, from seeds; a failure prints the seed.
 
+mod mesh;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +20,7 @@ use crate::print;
 /// Each seed draws nodes, links, work, faults and attacks, runs them in virtual time on the real
 /// protocol code, and checks every byte, packet and route. The same seed always does the same.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 Example, two hundred worlds, then one of them again with its story:
   trunkline sim --seeds 200
@@ -25,6 +28,8 @@ Example, two hundred worlds, then one of them again with its story:
 
 Exit code 1 means that something did not hold; the output says what, and which seed repeats it.")]
 pub struct Args {
+    #[command(subcommand)]
+    kind: Option<Kind>,
     /// How many seeds
     #[arg(long, value_name = "N", default_value_t = 100, conflicts_with = "seed")]
     seeds: u64,
@@ -46,6 +51,12 @@ pub struct Args {
     /// Print everything that is said in a world, not only the end of it
     #[arg(long)]
     verbose: bool,
+}
+
+/// Other simulations.
+#[derive(Debug, clap::Subcommand)]
+enum Kind {
+    Mesh(mesh::Args),
 }
 
 /// What many seeds came to.
@@ -89,6 +100,9 @@ struct Failed<'a> {
 /// # Errors
 /// If something did not hold.
 pub fn run(args: Args) -> Result<(), Failure> {
+    if let Some(Kind::Mesh(args)) = args.kind {
+        return mesh::run(args);
+    }
     let (first, count) = args.seed.map_or((args.first, args.seeds), |seed| (seed, 1));
     let options = Options { verbose: args.verbose, twice: args.twice || args.seed.is_some() };
     let clock = Clock::start();
