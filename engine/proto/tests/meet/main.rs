@@ -6,11 +6,13 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a test may fail loudly"
 )]
 
 mod finding;
 mod hostile;
 mod moving;
+mod reflection;
 mod upkeep;
 mod world;
