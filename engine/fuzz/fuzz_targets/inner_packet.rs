@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trunkline_proto::wire::inner::{Inner, MESSAGE_HEADER, STREAM_FIRST, STREAM_LAST};
+use trunkline_proto::wire::inner::{ECHO, Inner, MESSAGE_HEADER, STREAM_FIRST, STREAM_LAST};
 
 fuzz_target!(|data: &[u8]| {
     let mut head = Vec::new();
@@ -20,6 +20,13 @@ fuzz_target!(|data: &[u8]| {
             head[1] = data[1];
         }
         Ok(Inner::Close(code)) => head.extend(Inner::close(code)),
+        // What pads a try is not looked at.
+        Ok(Inner::Try(token)) => head.extend(&Inner::probe(token)[..ECHO]),
+        Ok(Inner::Tried(token, at)) => {
+            head.extend(&Inner::probed(token, at)[..ECHO]);
+            assert!(at.is_none_or(|at| Inner::parse(&Inner::probed(token, Some(at))).is_ok()));
+        }
+        Ok(Inner::Meet | Inner::App) => unreachable!("these have JSON"),
         Err(_) => {}
     }
     assert!(data.starts_with(&head));

@@ -32,6 +32,8 @@ fn end(identity: &Arc<Identity>, number: u8) -> End {
         identity: Arc::clone(identity),
         epoch: BootEpoch(number.into()),
         limits: Arc::new(Limits::default()),
+        capabilities: Default::default(),
+        anonymous: false,
         ids: LineIds::new([number; 16]),
     };
     let switch = Switch::new(setting, Chance::from_number(number.into()));
@@ -39,8 +41,10 @@ fn end(identity: &Arc<Identity>, number: u8) -> End {
 }
 
 impl End {
+    /// What it wants done, without what it only tells of itself.
     fn effects(&mut self) -> Vec<Effect> {
-        std::iter::from_fn(|| self.switch.poll()).collect()
+        let all = std::iter::from_fn(|| self.switch.poll());
+        all.filter(|e| !matches!(e, Effect::State(..) | Effect::Note(_))).collect()
     }
 
     fn datagrams(&mut self) -> Vec<Bytes> {
@@ -124,7 +128,9 @@ fn judge(packet: &[u8], effects: &[Effect], brought: usize) {
     match (Inner::parse(packet), effects) {
         (Ok(Inner::Stream), [Effect::Stream { packet: passed, .. }]) => assert_eq!(passed, packet),
         (Ok(Inner::Ping(_)), [Effect::Datagram { bytes, .. }]) => assert_eq!(bytes.len(), brought),
-        (Ok(Inner::Pong(_)), []) => {}
+        (Ok(Inner::Pong(_) | Inner::Tried(..)), []) => {}
+        (Ok(Inner::Try(_)), [Effect::Datagram { bytes, .. }]) => assert_eq!(bytes.len(), brought),
+        (Ok(Inner::Json), [Effect::Unhandled { packet: passed, .. }]) => assert_eq!(passed, packet),
         (Ok(Inner::Message(_)), []) => {}
         (Ok(Inner::Message(part)), [Effect::Arrived(message)]) => {
             assert_eq!((message.id, message.reply), (part.id, part.reply));

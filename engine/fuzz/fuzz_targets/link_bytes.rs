@@ -117,6 +117,8 @@ impl Alice {
             name: NodeName::default(),
             limits: Arc::new(Limits::default()),
             stream_limits: StreamLimits::default(),
+            terms: Default::default(),
+            anonymous: false,
             line_secret: [7; 16],
         };
         Self {

@@ -38,6 +38,8 @@ fuzz_target!(|data: &[u8]| {
         identity: Arc::clone(&ALICE),
         epoch: BootEpoch(1),
         limits: Arc::new(limits),
+        capabilities: Default::default(),
+        anonymous: false,
         ids: LineIds::new([1; 16]),
     };
     let mut switch = Switch::new(setting, Chance::from_number(2));

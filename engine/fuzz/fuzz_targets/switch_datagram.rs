@@ -30,6 +30,8 @@ fuzz_target!(|data: &[u8]| {
         identity: Arc::clone(&BOB),
         epoch: BootEpoch(1),
         limits: Arc::new(Limits { opens_before_cookie, ..Limits::default() }),
+        capabilities: Default::default(),
+        anonymous: false,
         ids: LineIds::new([1; 16]),
     };
     let mut switch = Switch::new(setting, Chance::from_number(2));
