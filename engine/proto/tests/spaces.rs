@@ -16,8 +16,9 @@ use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
     BootEpoch, Chance, DropReason, Frame, Instant, Limits, Priority, Space, Wall,
 };
+use trunkline_proto::crypto::open::Capabilities;
 use trunkline_proto::crypto::{Flags, Identity, LineIds, Refusal, SpaceRules, voucher};
-use trunkline_proto::switch::{Effect, LineRef, Setting, State, Switch};
+use trunkline_proto::switch::{Effect, LineRef, Note, SPACER, Setting, State, Switch};
 use trunkline_proto::wire::package::Code;
 
 const WALL: Wall = Wall::from_secs(1_800_000_000);
@@ -51,6 +52,8 @@ struct End {
     address: SocketAddr,
     line: Option<LineRef>,
     down: Vec<Code>,
+    /// Whether it takes the other for one that meshes.
+    meshes: Option<bool>,
 }
 
 /// An end in the closed space, which shows `voucher`.
@@ -71,13 +74,13 @@ fn end_with(index: usize, rules: SpaceRules) -> End {
         identity,
         epoch: BootEpoch(1),
         limits: Arc::new(Limits::default()),
-        capabilities: Default::default(),
+        capabilities: Capabilities(SPACER),
         anonymous: false,
         ids: LineIds::new([index as u8; 16]),
     };
     let switch = Switch::new(setting, Chance::from_number(index as u64));
     let address = ([192, 0, 2, index as u8 + 1], 42_424).into();
-    End { switch, rules, address, line: None, down: Vec::new() }
+    End { switch, rules, address, line: None, down: Vec::new(), meshes: None }
 }
 
 /// Time that passes for both, and a wire that loses nothing.
@@ -110,6 +113,9 @@ impl World {
                         Effect::Datagram { to, bytes, .. } => flying.push((end.address, to, bytes)),
                         Effect::LineUp { line, .. } => end.line = Some(line),
                         Effect::LineDown { code, .. } => end.down.push(code),
+                        Effect::Note(Note::Line { spacer, path: Some(_), .. }) => {
+                            end.meshes = Some(spacer);
+                        }
                         _ => {}
                     }
                 }
@@ -160,6 +166,15 @@ fn s5_members_of_a_closed_space_open_lines_without_asking_anyone() {
         assert_eq!((admission.flags, admission.until), (Flags::SPACER, Some(WALL.after(HOUR))));
     }
     assert_eq!(world.refused(A) + world.refused(B), 0);
+}
+
+#[test]
+fn s5_who_says_that_it_meshes_is_believed_if_its_voucher_lets_it() {
+    let ends = WALL.after(HOUR);
+    let plain = voucher::issue(&identity(OPERATOR), &identity(B).hashname(), Flags::HTTP, ends);
+    let world = World::new(end(A, vouched(A, HOUR)), end(B, plain.to_vec().into()));
+    assert_eq!(world.states(), [State::Connected; 2]);
+    assert_eq!([A, B].map(|i| world.ends[i].meshes), [Some(false), Some(true)]);
 }
 
 #[test]

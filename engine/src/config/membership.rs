@@ -205,8 +205,13 @@ impl Config {
     /// What this configuration offers to its space that an operator must allow, and by which
     /// option.
     fn offers(&self) -> impl Iterator<Item = (Flags, &'static str)> {
-        let proxy = (!self.sock.allow.is_empty()).then_some((Flags::PROXY, "sock.allow"));
-        let operator = self.node.directory.as_ref().map(|_| (Flags::OPERATOR, "node.directory"));
-        proxy.into_iter().chain(operator)
+        [
+            (!self.sock.allow.is_empty()).then_some((Flags::PROXY, "sock.allow")),
+            self.node.directory.as_ref().map(|_| (Flags::OPERATOR, "node.directory")),
+            self.mesh.spacer.then_some((Flags::SPACER, "mesh.spacer")),
+            self.http.backend.as_ref().map(|_| (Flags::HTTP, "http.backend")),
+        ]
+        .into_iter()
+        .flatten()
     }
 }

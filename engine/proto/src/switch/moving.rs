@@ -11,6 +11,7 @@ use super::line::Unproved;
 use super::partition::Switch;
 use super::paths::Path;
 use crate::base::{DropReason, Hashname, Instant, Priority};
+use crate::crypto::Flags;
 use crate::wire::inner::{Inner, TRY_LEN};
 use crate::wire::sealed;
 
@@ -26,7 +27,9 @@ impl Switch {
     pub(super) fn tell_line(&mut self, slot: u32) {
         let Some(contact) = self.contacts.get(slot) else { return };
         let path = contact.line().filter(|l| l.is_up()).map(|l| l.path);
-        let (peer, spacer) = (contact.hashname, contact.capabilities.0 & SPACER != 0);
+        // It says that it meshes, and whoever vouches for it lets it.
+        let may = contact.admission.is_some_and(|a| a.flags.contain(Flags::SPACER));
+        let (peer, spacer) = (contact.hashname, may && contact.capabilities.0 & SPACER != 0);
         self.effects.push_back(Effect::Note(Note::Line { peer, path, spacer }));
     }
 
