@@ -7,9 +7,9 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 use trunkline_proto::base::Hashname;
-use trunkline_proto::stage::meeting::papers;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::stage::renewal::papers;
 use trunkline_proto::switch::meet::Terms;
 
 use crate::directory::Directory;

@@ -110,8 +110,17 @@ impl Drop for Node {
     }
 }
 
-fn wait(mut until: impl FnMut() -> bool) {
-    for _ in 0..400 {
+fn wait(until: impl FnMut() -> bool) {
+    wait_for(400, until);
+}
+
+/// Until something that a node does once a minute.
+fn wait_long(until: impl FnMut() -> bool) {
+    wait_for(5_000, until);
+}
+
+fn wait_for(looks: usize, mut until: impl FnMut() -> bool) {
+    for _ in 0..looks {
         if until() {
             return;
         }
@@ -192,6 +201,44 @@ fn s7_the_running_node_is_asked_since_it_has_the_file() {
 }
 
 #[test]
+fn s5_a_member_gets_its_next_voucher_from_its_operator_by_itself() {
+    let dir = place();
+    configure(&dir, "op", "directory = \"d.redb\"", "");
+    let operator = |args: &[&str]| {
+        let at = ["--config", "op.toml"];
+        trunkline(dir.path(), &[&["operator"], args, &at].concat()).fine()
+    };
+    let _operator = Node::run(&dir, &["op.toml"]);
+    let status = |name: &str| {
+        let config = format!("{name}.toml");
+        trunkline(dir.path(), &["status", "--config", &config, "--json"]).fine().json()
+    };
+    operator(&["voucher", "a.record", "--valid", "2h", "--out", "v"]);
+    let old = fs::read_to_string(dir.path().join("v")).unwrap();
+    operator(&["add", "a.record", "--valid", "5d"]);
+    configure(&dir, "a", "voucher = \"v\"", "");
+    let listening = status("op");
+    let listening = listening["listening"].as_array().unwrap().clone();
+    let udp = listening.iter().find_map(|l| l.as_str()?.strip_prefix("udp ")).unwrap();
+    let text = fs::read_to_string(dir.path().join("a.toml")).unwrap();
+    let known = format!("record_file = \"op.record\"\naddress = \"{udp}\"");
+    let text = text.replace("record_file = \"op.record\"", &known);
+    write(&dir.path().join("a.toml"), &text, 0o644);
+    // Two hours are little: it asks as soon as it runs.
+    let mut member = Node::run(&dir, &["a.toml"]);
+    let ends = || status("a")["voucher_expires"].as_u64().unwrap();
+    let soon = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 4 * 86_400;
+    wait_long(|| ends() > soon);
+    let pid = member.0.id().to_string();
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    assert!(member.0.wait().unwrap().success());
+    let kept = fs::read_to_string(dir.path().join("v")).unwrap();
+    assert!(kept != old && kept.contains("BEGIN TRUNKLINE VOUCHER"), "{kept}");
+    let checked = trunkline(dir.path(), &["check", "--config", "a.toml"]).fine().out;
+    assert!(checked.contains("valid for 4 days and 23 hours"), "{checked}");
+}
+
+#[test]
 fn s5_a_hashname_is_judged_before_its_node_starts() {
     let dir = place();
     let voucher = |subject: &str, more: &[&str]| {
@@ -217,6 +264,12 @@ fn s5_a_hashname_is_judged_before_its_node_starts() {
     refused("it must have been made for this very key file");
     voucher("a.record", &["--allow", "spacer"]);
     refused("the voucher does not allow proxy, which sock.allow asks for (it allows: spacer)");
+    configure(&dir, "a", "voucher = \"v\"", "[http]\nbackend = \"127.0.0.1:80\"\n");
+    refused("the voucher does not allow http, which http.backend asks for (it allows: spacer)");
+    voucher("a.record", &["--allow", "http"]);
+    configure(&dir, "a", "voucher = \"v\"", "[mesh]\nspacer = true\n");
+    refused("the voucher does not allow spacer, which mesh.spacer asks for (it allows: http)");
+    configure(&dir, "a", "voucher = \"v\"", "[sock]\nallow = [\"127.0.0.1:80\"]\n");
     voucher(&hashname(&dir, "a"), &["--valid", "30h"]);
     let soon = check().fine().out;
     assert!(soon.contains("warning: node.voucher: valid for 1 days and "), "{soon}");

@@ -7,6 +7,7 @@
 //! -----END TRUNKLINE VOUCHER-----
 //! ```
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -67,4 +68,17 @@ pub fn read(path: &Path) -> Result<Bytes, VoucherFileError> {
         return Err(content(VoucherError::Length));
     }
     from_text(&std::fs::read_to_string(path).map_err(unreadable)?).map_err(content)
+}
+
+/// Puts a voucher into the place of the one in a file: after a crash there is the old or the new.
+///
+/// # Errors
+/// The system's, if the file or its directory cannot be written to.
+pub fn replace(path: &Path, voucher: &[u8]) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".next");
+    let mut file = std::fs::File::create(&beside)?;
+    file.write_all(to_text(voucher).as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
@@ -59,8 +60,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 /// A running node and what belongs to it.
 struct Node {
-    config: Config,
     setup: Setup,
+    voucher: Option<VoucherFile>,
     engine: Engine,
     owner: Arc<Owner>,
     control: ControlServer,
@@ -69,6 +70,8 @@ struct Node {
 impl Node {
     fn start(config: Config) -> Result<Self, Failure> {
         let setup = Setup::from_config(&config).map_err(|e| Failure::Other(e.to_string()))?;
+        // Before the node runs: from then on its operators may give it another.
+        let voucher = config.node.voucher.clone().map(|path| VoucherFile::new(path, &setup));
         let engine = Engine::start(setup.clone()).map_err(|e| Failure::Other(e.to_string()))?;
         let (udp, links) = (engine.udp_addresses(), engine.link_addresses());
         let owner = Arc::new(Owner::new(engine.handle().clone(), &setup, udp, links));
@@ -78,17 +81,19 @@ impl Node {
         let (hashname, space) = (engine.handle().hashname(), setup.space.space());
         let (name, control_at) = (&setup.name, socket.display());
         info!(%hashname, %space, name, ?links, ?udp, control = %control_at, "running");
-        Ok(Self { config, setup, engine, owner, control })
+        Ok(Self { setup, voucher, engine, owner, control })
     }
 
     /// Waits in a thread of its own until the node is to end, and ends it.
     fn tend(self) -> Result<JoinHandle<()>, Failure> {
         let name = format!("owner-{}", self.setup.name);
         let started = std::thread::Builder::new().name(name).spawn(move || {
-            let (config, setup, name) = (self.config, self.setup, self.engine.handle().hashname());
+            let (setup, name) = (self.setup, self.engine.handle().hashname());
+            let mut file = self.voucher;
             while !self.owner.wait_for(VOUCHER_EVERY) {
-                renew_voucher(&config, &setup);
+                file.iter_mut().for_each(|file| file.look(&setup));
             }
+            file.iter_mut().for_each(|file| file.look(&setup));
             info!(hashname = %name, "stopping: saying goodbye");
             drop(self.control);
             self.engine.stop();
@@ -98,20 +103,51 @@ impl Node {
     }
 }
 
-/// Shows the voucher that stands in the file now, if it is another one and a good one.
-fn renew_voucher(config: &Config, setup: &Setup) {
-    let Some(path) = &config.node.voucher else { return };
-    let voucher = match voucher::read(path) {
-        Ok(voucher) => voucher,
-        Err(error) => return warn!(%error, "the voucher is not renewed"),
-    };
-    if voucher == setup.space.our_voucher() {
-        return;
+/// The file a node's voucher came from. What is put there is shown from then on; what the node's
+/// operators gave it meanwhile is kept there for its next start.
+struct VoucherFile {
+    path: PathBuf,
+    /// What stood in it at the last look.
+    holds: Bytes,
+}
+
+impl VoucherFile {
+    fn new(path: PathBuf, setup: &Setup) -> Self {
+        Self { path, holds: setup.space.our_voucher() }
     }
+
+    fn look(&mut self, setup: &Setup) {
+        let file = self.path.display();
+        let found = match voucher::read(&self.path) {
+            Ok(voucher) => voucher,
+            Err(error) => return warn!(%error, "the voucher is not renewed"),
+        };
+        let shown = setup.space.our_voucher();
+        if found != self.holds {
+            self.holds.clone_from(&found);
+            if found != shown {
+                show(found, setup);
+            }
+        } else if shown != self.holds {
+            // One try for each voucher: the reason why not will not go away by itself.
+            self.holds.clone_from(&shown);
+            match voucher::replace(&self.path, &shown) {
+                Ok(()) => info!(%file, "an operator has renewed the voucher"),
+                Err(error) => warn!(
+                    %file, %error,
+                    "an operator has renewed the voucher, but it cannot be kept for the next start"
+                ),
+            }
+        }
+    }
+}
+
+/// Shows a voucher that somebody has put into the file, if it is a good one.
+fn show(voucher: Bytes, setup: &Setup) {
     let us = setup.identity.hashname();
     match setup.space.vouched(&us, &voucher, Clock::wall()) {
         Ok(_) | Err(Refusal::OperatorUnresolved) => {
-            info!(file = %path.display(), "the voucher is renewed");
+            info!("the voucher is renewed from its file");
             setup.space.show(voucher);
         }
         Err(refusal) => warn!(%refusal, "the new voucher is not shown, the former one still is"),

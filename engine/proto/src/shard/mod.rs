@@ -25,13 +25,13 @@ use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
 use crate::stage::links::{LinkEvent, LinkReport, Links};
-use crate::stage::meeting::{MeetEvent, MeetingStage, papers};
+use crate::stage::meeting::{MeetEvent, MeetingStage};
 use crate::stage::plan::{Plan, Role};
 use crate::stage::post::{Post, Posts};
 use crate::stage::routing::{MeshEvent, RoutingStage};
 use crate::stage::streams::{PeerReport, StreamKey, StreamStage};
 use crate::stage::writer::Writer;
-use crate::switch::meet::{Host, Terms};
+use crate::switch::meet::Terms;
 use crate::switch::streams::{
     Code, Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
 };
@@ -203,11 +203,10 @@ impl Shard {
                     shard.routing = Some(RoutingStage::new(plan, routing));
                 }
                 Role::Meeting => {
-                    let papers =
-                        papers(&node.space.our_voucher(), node.identity.record().encoded());
-                    let host = Host { us, papers, partitions: plan.partitions() };
-                    let (terms, chance) = (node.terms.clone(), chance.fork());
-                    shard.meeting = Some(MeetingStage::new(plan, host, terms, chance));
+                    let record = node.identity.record().encoded().clone();
+                    let (space, terms) = (node.space.clone(), node.terms.clone());
+                    let chance = chance.fork();
+                    shard.meeting = Some(MeetingStage::new(plan, us, record, space, terms, chance));
                 }
                 Role::Forward(_) => {
                     let ids = ids.clone();
@@ -302,7 +301,7 @@ impl Shard {
             routing.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Mesh(e)));
         }
         if let Some(meeting) = meeting {
-            meeting.handle_timeout(now, posts, &mut |e| outputs.push_back(Output::Meet(e)));
+            meeting.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Meet(e)));
         }
         self.run(now, wall);
     }
@@ -398,7 +397,7 @@ impl Shard {
             Role::Meeting => {
                 let events = &mut |e| outputs.push_back(Output::Meet(e));
                 if let Some(meeting) = meeting {
-                    meeting.handle(now, post, posts, events);
+                    meeting.handle(now, wall, post, posts, events);
                 }
             }
             Role::Forward(_) => match (forward, post) {

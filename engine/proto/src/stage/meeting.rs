@@ -3,11 +3,15 @@
 //! Hands what partitions notice to [`Meeting`] and posts what it wants done back to the partitions
 //! it concerns. Decides nothing itself.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
-use crate::base::{Chance, Hashname, Instant};
+use super::renewal::Renewal;
+use crate::base::{Chance, Hashname, Instant, Wall};
+use crate::crypto::SpaceRules;
 use crate::switch::meet::{Host, Meeting, Order, Terms};
 use crate::switch::{Introduction, Token};
 
@@ -32,13 +36,23 @@ pub enum MeetEvent {
 pub struct MeetingStage {
     plan: Plan,
     meeting: Meeting,
+    renewal: Renewal,
 }
 
 impl MeetingStage {
-    /// Nobody is known yet.
+    /// The stage of the owner of `record`, who belongs to `space`. Nobody is known yet.
     #[must_use]
-    pub fn new(plan: Plan, host: Host, terms: Terms, chance: Chance) -> Self {
-        Self { plan, meeting: Meeting::new(host, terms, chance) }
+    pub fn new(
+        plan: Plan,
+        us: Hashname,
+        record: Bytes,
+        space: Arc<SpaceRules>,
+        terms: Terms,
+        chance: Chance,
+    ) -> Self {
+        let renewal = Renewal::new(us, record, space);
+        let host = Host { us, papers: renewal.papers(), partitions: plan.partitions() };
+        Self { plan, meeting: Meeting::new(host, terms, chance), renewal }
     }
 
     /// What is known, for status.
@@ -50,24 +64,27 @@ impl MeetingStage {
     /// The next moment at which something happens by itself.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.meeting.deadline()
+        [self.meeting.deadline(), self.renewal.deadline()].into_iter().flatten().min()
     }
 
     /// Does what time demands.
     pub fn handle_timeout(
         &mut self,
         now: Instant,
+        wall: Wall,
         out: &mut Posts,
         events: &mut impl FnMut(MeetEvent),
     ) {
+        self.renewal.handle_timeout(now, wall, &mut self.meeting);
         self.meeting.handle_timeout(now);
-        self.settle(out, events);
+        self.settle(wall, out, events);
     }
 
     /// Takes a post for this stage. Others are ignored: the plan never sends them here.
     pub fn handle(
         &mut self,
         now: Instant,
+        wall: Wall,
         post: Post,
         out: &mut Posts,
         events: &mut impl FnMut(MeetEvent),
@@ -80,10 +97,10 @@ impl MeetingStage {
             }
             _ => {}
         }
-        self.settle(out, events);
+        self.settle(wall, out, events);
     }
 
-    fn settle(&mut self, out: &mut Posts, events: &mut impl FnMut(MeetEvent)) {
+    fn settle(&mut self, wall: Wall, out: &mut Posts, events: &mut impl FnMut(MeetEvent)) {
         while let Some(order) = self.meeting.poll() {
             match order {
                 Order::To(who, what) => {
@@ -95,6 +112,9 @@ impl MeetingStage {
                     for partition in 0..self.plan.partitions() {
                         out.push(Role::Partition(partition), Post::Introduce(repeated(&what)));
                     }
+                }
+                Order::Vouched(papers) => {
+                    self.renewal.offered(wall, &papers, &mut self.meeting);
                 }
                 Order::LookUp { asker, id, who } => events(MeetEvent::LookUp { asker, id, who }),
                 Order::Nearest(token, found) => events(MeetEvent::Nearest(token, found)),
@@ -109,12 +129,4 @@ const fn repeated(what: &Introduction) -> Introduction {
         Introduction::Moved { peer, at } => Introduction::Moved { peer: *peer, at: *at },
         _ => Introduction::Census,
     }
-}
-
-/// A record and what vouches for its owner, as they travel.
-#[must_use]
-pub fn papers(voucher: &[u8], record: &[u8]) -> Bytes {
-    let length = u8::try_from(voucher.len()).unwrap_or(0);
-    let voucher = voucher.get(..usize::from(length)).unwrap_or_default();
-    [&[length], voucher, record].concat().into()
 }

@@ -18,6 +18,7 @@ pub mod meeting;
 pub mod outgoing;
 pub mod plan;
 pub mod post;
+pub mod renewal;
 pub mod routing;
 pub mod streams;
 pub mod writer;

@@ -1,8 +1,8 @@
 //! A hashname is found from nothing but its name.
 
-use trunkline_proto::stage::meeting::papers;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::stage::renewal::papers;
 use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::switch::{Answer, Path, State, Token};
 use trunkline_proto::wire::package::Code;

@@ -1,10 +1,12 @@
 //! What strangers, liars and greedy guests get.
 
 use bytes::Bytes;
+use trunkline_proto::base::Hashname;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
+use trunkline_proto::stage::renewal::papers;
 use trunkline_proto::switch::meet::Terms;
-use trunkline_proto::switch::{Answer, Introduction};
+use trunkline_proto::switch::{Answer, Introduction, State};
 use trunkline_proto::wire::meet::{Near, No, Word};
 use trunkline_proto::wire::packet;
 
@@ -64,6 +66,48 @@ fn s17_a_key_outside_a_line_is_shown_to_who_sent_as_much() {
         let got = w.bytes.get(&stranger).map_or(0, |b| b.0) - before;
         assert!(got <= bytes.len());
         assert_eq!(got > 0, answered, "{length}");
+    }
+}
+
+#[test]
+fn s7_operators_that_answer_slowly_or_wrongly_cost_a_little_time_and_nothing_else() {
+    let serves = || Terms { serves_keys: true, ..Terms::default() };
+    let [other, another] = [6, 4].map(|i| identity(i).record().encoded().clone());
+    let liars = [&other[..], b"no record", &[], &another[..300]];
+    for lie in liars {
+        let mut w = World::new();
+        let [liar, dawdler, mute] = [(); 3].map(|()| w.add(Nat::Open, serves()));
+        let operators = [liar, mute, dawdler].map(|o| w.hashname(o)).to_vec();
+        let a = w.add(Nat::Open, Terms { operators, ..Terms::default() });
+        let b = w.add(Nat::Open, Terms::default());
+        for operator in [liar, dawdler, mute] {
+            w.introduce(a, operator, true);
+        }
+        // It has to be an operator that tells the key.
+        w.cut.insert((a.min(b), a.max(b)));
+        w.introduce(a, b, false);
+        let peer = w.hashname(b);
+        w.ping(a, peer, 1);
+        let asked =
+            |w: &World| [liar, dawdler, mute].iter().all(|o| !w.places[*o].lookups.is_empty());
+        assert!(w.until(5 * SECOND, asked));
+        let tell = |w: &mut World, who: usize, record: &[u8]| {
+            for (asker, id, who_) in core::mem::take(&mut w.places[who].lookups) {
+                let papers = Some(papers(&[], record));
+                w.post(who, Role::Meeting, Post::LookedUp { asker, id, who: who_, papers });
+            }
+        };
+        tell(&mut w, liar, lie);
+        w.pass(1_200 * MS);
+        tell(&mut w, dawdler, identity(b).record().encoded());
+        let resolved = |w: &World| w.contact(a, b).is_some_and(|c| c.state == State::Connecting);
+        assert!(w.until(SECOND, resolved), "{:?}", w.contact(a, b));
+        w.cut.clear();
+        assert!(w.until(10 * SECOND, |w| w.answer(a, 1).is_some()));
+        assert!(matches!(w.answer(a, 1), Some(Answer::Pong(_))), "{:?}", w.answer(a, 1));
+        let mut known = w.places[a].shard.switch().unwrap().report(w.now);
+        let believed = |who: Hashname| who == identity(6).hashname();
+        assert!(!known.any(|c| believed(c.hashname)), "nothing was learned from a lie");
     }
 }
 

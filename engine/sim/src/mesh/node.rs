@@ -276,6 +276,8 @@ impl Node {
             Order::To(_, what) | Order::All(what) | Order::Any(what) => self.introduce(now, what),
             Order::LookUp { asker, id, who } => self.meeting.looked_up(asker, id, who, None),
             Order::Nearest(token, found) => self.answers.push((token, found)),
+            // The space is open.
+            Order::Vouched(_) => {}
         }
     }
 

@@ -75,6 +75,19 @@ impl Meeting {
         }
     }
 
+    /// Asks the operators for our own papers, with the voucher they have for us by now. Lines to
+    /// them are wanted first: call it again until the answer has come.
+    pub fn ask_for_voucher(&mut self, now: Instant) {
+        let us = self.host.us;
+        for operator in self.terms.operators.clone() {
+            self.keep(now, operator);
+            let waits = |a: &Asked| a.who == us && a.whom == Source::Line(operator);
+            if self.table.line(&operator).is_some() && !self.asked.values().any(waits) {
+                self.ask_key(now, operator, us);
+            }
+        }
+    }
+
     /// Asks an address for the key of whoever should be there.
     pub(super) fn ask_address(&mut self, now: Instant, at: SocketAddr, who: Hashname) {
         let what = What::Key { parts: Vec::new() };
@@ -168,6 +181,10 @@ impl Meeting {
                 let papers: BytesMut = parts.iter().flatten().flatten().copied().collect();
                 self.asked.remove(&id);
                 let papers = papers.freeze();
+                if who == self.host.us {
+                    self.orders.push_back(Order::Vouched(papers));
+                    return Ok(());
+                }
                 self.to(who, Introduction::Papers { peer: who, papers });
             }
             Some(missing) => {

@@ -124,6 +124,8 @@ pub enum Order {
     },
     /// The answer to [`Meeting::nearest`].
     Nearest(Token, Vec<Hashname>),
+    /// An operator says that these are our papers: the answer to [`Meeting::ask_for_voucher`].
+    Vouched(Bytes),
 }
 
 /// What a node knows of bringing hashnames together, for status.
@@ -362,6 +364,11 @@ impl Meeting {
     /// The application asks who is nearest to something.
     pub fn nearest(&mut self, now: Instant, token: Token, to: Hashname) {
         self.search(now, to, search::Aim::Nearest(token));
+    }
+
+    /// Whoever asks for our papers is shown these from now on.
+    pub fn show(&mut self, papers: Bytes) {
+        self.host.papers = papers;
     }
 
     fn say(&mut self, peer: Hashname, word: &Word) {
