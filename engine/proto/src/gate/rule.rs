@@ -16,6 +16,20 @@ pub enum Action {
     Refuse,
 }
 
+impl Action {
+    /// Both.
+    pub const ALL: &'static [Self] = &[Self::Allow, Self::Refuse];
+
+    /// The word users see and write.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// Some namespaces: one, or all that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NamePattern {

@@ -14,7 +14,8 @@ use super::rule::{Action, NamePattern, Rule};
 use crate::base::{Address, Chance, Keyed, Map, Namespace, RecordId};
 
 /// The rules of a node, in order, and its default. Never changed: shared by all that judge.
-#[derive(Clone, Debug)]
+/// By default there are none, and everything is welcome.
+#[derive(Clone, Debug, Default)]
 pub struct Rules {
     list: Vec<Rule>,
     default: Action,
@@ -121,12 +122,6 @@ impl Rules {
             }
         }
         Ok(Self { list, default, dry_run, tables })
-    }
-
-    /// No rules: everything is welcome.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self { list: Vec::new(), default: Action::Allow, dry_run: false, tables: Vec::new() }
     }
 
     /// The number of the rule that decides, counted from 1, and what it does; 0 is the default.
