@@ -3,7 +3,7 @@
 //! Owns the rules, the look-up of the one that decides, and how often each did. Asked by the
 //! messages' stage for what is delivered here and for nothing else: what a node forwards it cannot
 //! read, and answers to its own requests were asked for. Never reads a packet, never answers one:
-//! whoever asks gives refused messages back with the number of the rule (PROTOCOL §13).
+//! whoever asks gives refused messages back with the number of the rule (PROTOCOL §6.4).
 //!
 //! ```text
 //!   [gate] ── Rule, Rule, … ──► Rules (shared, immutable) ──► Gate (one for each thread)
