@@ -51,6 +51,7 @@ fn node(number: u64) -> (Hashname, Shard) {
         stream_limits: StreamLimits::default(),
         terms: Default::default(),
         anonymous: false,
+        gate: Arc::default(),
         line_secret: [7; 16],
     };
     (hashname, Shard::new(&node, 0, chance))

@@ -81,6 +81,7 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
         stream_limits: StreamLimits::default(),
         terms: Default::default(),
         anonymous: false,
+        gate: Arc::default(),
         line_secret: [2; 16],
     };
     let mut node = Shard::new(&node, 0, Chance::from_number(4));

@@ -224,6 +224,7 @@ impl Engine {
             stream_limits: setup.stream_limits.clone(),
             terms: crate::meeting::terms(&setup, &udp),
             anonymous: setup.callbacks.anon.is_some(),
+            gate: Arc::new(setup.gate.compile(&mut chance)),
             line_secret: chance.bytes(),
         };
         let shared = Arc::new(Shared {

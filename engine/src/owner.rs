@@ -13,14 +13,16 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use trunkline_proto::base::{Hashname, LinkId, Priority};
 use trunkline_proto::crypto::{SpaceRules, voucher};
+use trunkline_proto::gate::Hits;
 use trunkline_proto::mesh::{Reach, RouteTable};
 use trunkline_proto::switch::Path;
 use trunkline_proto::switch::State;
 use trunkline_proto::switch::streams::{Open, StreamStatus};
 use trunkline_proto::wire::package::Code;
 
-use crate::config::HostPort;
+use crate::config::{Gate, HostPort};
 use crate::control::finding::{SeekReport, WhyReport};
+use crate::control::gate::GateReport;
 use crate::control::members;
 use crate::control::protocol::{
     Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
@@ -48,6 +50,7 @@ pub struct Owner {
     listening: Vec<String>,
     space: Arc<SpaceRules>,
     register: Option<Arc<Register>>,
+    gate: Gate,
     clock: Clock,
     stop: Mutex<bool>,
     stopped: Condvar,
@@ -67,6 +70,7 @@ impl Owner {
             listening: udp.chain(links).collect(),
             space: setup.space.clone(),
             register: setup.register.clone(),
+            gate: setup.gate.clone(),
             clock: Clock::start(),
             stop: Mutex::new(false),
             stopped: Condvar::new(),
@@ -243,6 +247,14 @@ impl ControlTarget for Owner {
 
     fn seek(&self, what: &str) -> Result<SeekReport, Fault> {
         self.look_around(what)
+    }
+
+    fn gate(&self) -> GateReport {
+        let mut hits = Hits::default();
+        for report in self.handle.report().unwrap_or_default() {
+            hits.merge(&report.gate);
+        }
+        GateReport::of(&self.gate, &hits)
     }
 
     fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {

@@ -14,7 +14,7 @@ use trunkline_proto::switch::streams::StreamLimits;
 use trunkline_proto::wire::link::Cost;
 
 use crate::callbacks::Callbacks;
-use crate::config::{Config, Mesh, PlacementMode, TargetHosts, Transport};
+use crate::config::{Config, Gate, Mesh, PlacementMode, TargetHosts, Transport};
 use crate::directory::{Directory, Register};
 #[cfg(feature = "http")]
 use crate::http::{Backend, GatewaySetup, HttpSetup};
@@ -106,6 +106,8 @@ pub struct Setup {
     pub terms: Terms,
     /// What peers may reach.
     pub allow: AllowList,
+    /// Which messages it takes.
+    pub gate: Gate,
     /// Tunnels that are there as long as it runs.
     pub proxies: Vec<StandingProxy>,
     /// Who does what.
@@ -175,6 +177,7 @@ impl Setup {
             register: None,
             terms: Terms { bridges: Mesh::default().bridges, ..Terms::default() },
             allow: AllowList::default(),
+            gate: Gate::default(),
             proxies: Vec::new(),
             plan: default_plan(),
             limits: Limits::default(),
@@ -231,6 +234,7 @@ impl Setup {
         setup.terms = Terms { spacer, level, bridges, bridge_rate, bridge_time, ..setup.terms };
         setup.join(config)?;
         setup.allow = allow_list(config)?;
+        setup.gate = config.gate.clone();
         for p in &config.proxies {
             let (peer, target, listen) = (p.hashname, p.target.to_string(), p.listen);
             setup.proxies.push(StandingProxy { peer, target, listen });

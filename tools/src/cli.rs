@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, http, keys, operator, ping, proxy, run, seek, sim, status, trace, why,
+    check, config, demo, gate, http, keys, operator, ping, proxy, run, seek, sim, status, trace,
+    why,
 };
 use crate::failure::Failure;
 
@@ -38,6 +39,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Config(config::Args),
+    Gate(gate::Args),
     Operator(operator::Args),
     Proxy(proxy::Args),
     Http(http::Args),
@@ -57,6 +59,7 @@ impl Command {
             Self::Keys(args) => keys::run(args),
             Self::Check(args) => check::run(args),
             Self::Config(args) => config::run(args),
+            Self::Gate(args) => gate::run(args),
             Self::Operator(args) => operator::run(args),
             Self::Proxy(args) => proxy::run(args),
             Self::Http(args) => http::run(args),

@@ -19,6 +19,12 @@ pub struct WhichNode {
 }
 
 impl WhichNode {
+    /// The one behind this socket, if one is said.
+    #[must_use]
+    pub const fn at(control: Option<PathBuf>) -> Self {
+        Self { control, config: None }
+    }
+
     /// Connects to it.
     ///
     /// # Errors

@@ -119,6 +119,7 @@ impl Alice {
             stream_limits: StreamLimits::default(),
             terms: Default::default(),
             anonymous: false,
+            gate: Arc::default(),
             line_secret: [7; 16],
         };
         Self {

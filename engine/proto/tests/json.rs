@@ -88,6 +88,7 @@ impl World {
             stream_limits: StreamLimits::default(),
             terms: Default::default(),
             anonymous: false,
+            gate: Arc::default(),
             line_secret: [2; 16],
         };
         peer.found(NOW, names[1], &[at[1]], true);

@@ -95,6 +95,7 @@ impl Node {
             stream_limits: scenario.stream_limits.clone(),
             terms: self.terms(scenario, everyone),
             anonymous: false,
+            gate: Arc::default(),
             line_secret: self.chance.bytes(),
         };
         self.seats = (0..self.plan.seats())

@@ -15,6 +15,7 @@ use std::time::Duration;
 use trunkline_proto::base::{Hashname, Wall};
 use trunkline_proto::crypto::{Admission, Identity, KeyRecord};
 
+use super::gate;
 use super::keyfile;
 use super::membership::Membership;
 use super::model::Config;
@@ -80,6 +81,7 @@ impl Config {
         check.listeners();
         check.links(identity.as_ref());
         check.peers(identity.as_ref());
+        check.findings.extend(gate::findings(self));
         check.sock();
         check.proxies(identity.as_ref());
         check.http();

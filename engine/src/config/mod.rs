@@ -15,6 +15,7 @@
 
 mod check;
 mod error;
+pub mod gate;
 pub mod keyfile;
 mod limits;
 pub mod membership;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
+pub use gate::{Gate, GateRule};
 pub use model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
     LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use trunkline_proto::base::Hashname;
 use trunkline_proto::crypto::SpaceRules;
 
+use super::gate;
 use super::limits;
 use super::model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
@@ -46,6 +47,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let links = all(root.sections("link", MOST_SECTIONS), link);
     let peers = all(root.sections("peer", MOST_SECTIONS), |s| peer(s, base));
     let mesh = mesh(root.section("mesh"));
+    let gate = gate::read(root.section("gate"), &links);
     let sock = sock(root.section("sock"));
     let proxies = all(root.sections("proxy", MOST_SECTIONS), proxy);
     let http = http(root.section("http"));
@@ -65,6 +67,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
         links,
         peers,
         mesh,
+        gate,
         sock,
         proxies,
         http,
@@ -76,7 +79,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     })
 }
 
-fn all<'r, 't, T>(
+pub(super) fn all<'r, 't, T>(
     sections: Vec<Section<'r, 't>>,
     read: impl Fn(Section<'r, 't>) -> Option<T>,
 ) -> Vec<T> {
@@ -289,7 +292,7 @@ fn name(raw: &Raw<'_>) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn hashname(raw: &Raw<'_>) -> Result<Hashname, String> {
+pub(super) fn hashname(raw: &Raw<'_>) -> Result<Hashname, String> {
     let text = raw.text()?;
     text.parse().map_err(|e| format!("{e}, this is {} characters", text.chars().count()))
 }
@@ -313,7 +316,7 @@ fn host_port(raw: &Raw<'_>) -> Result<HostPort, String> {
     HostPort::parse(raw.text()?, Some(DEFAULT_PORT)).map_err(|e| e.to_string())
 }
 
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     raw: &Raw<'_>,
     all: &'static [T],
     show: impl Fn(T) -> &'static str,

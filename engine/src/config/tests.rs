@@ -279,11 +279,19 @@ fn every_configuration_in_the_guides_is_one() {
     let http = include_str!("../../../docs/guides/http.md");
     let spaces = include_str!("../../../docs/guides/spaces.md");
     let nat = include_str!("../../../docs/guides/nat.md");
-    for (text, expected) in [(readme, 6), (guide, 4), (spaces, 2), (http, 2), (nat, 2)] {
+    let gate = include_str!("../../../docs/guides/gate.md");
+    let guides = [(guide, 4), (spaces, 2), (http, 2), (nat, 2), (gate, 1)];
+    for (text, expected) in guides.into_iter().chain([(readme, 6)]) {
         let mut blocks = 0;
         for block in text.split("```toml\n").skip(1) {
             let text = block.split("```").next().unwrap_or_default();
-            let names = ["RELAY_HASHNAME", "OPERATOR_HASHNAME", "MEET_HASHNAME", "B_HASHNAME"];
+            let names = [
+                "RELAY_HASHNAME",
+                "OPERATOR_HASHNAME",
+                "MEET_HASHNAME",
+                "A_HASHNAME",
+                "B_HASHNAME",
+            ];
             let text = names.iter().fold(text.to_owned(), |text, name| text.replace(name, HASH));
             // Some are additions to a file that stands elsewhere.
             let head = if text.contains("[node]") { "" } else { "[node]\nkeys = \"k\"\n" };

@@ -10,6 +10,7 @@
 
 pub mod client;
 pub mod finding;
+pub mod gate;
 pub mod members;
 pub mod path;
 pub mod protocol;

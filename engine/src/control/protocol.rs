@@ -55,6 +55,8 @@ pub enum Act {
     Why(WhyAsk),
     /// Who is nearest to something. Answered by a [`super::finding::SeekReport`].
     Seek(SeekAsk),
+    /// What the gatekeeper goes by and has decided. Answered by a [`super::gate::GateReport`].
+    Gate,
     /// Something with the members of the space, if the node is an operator. Answered by a
     /// [`MemberList`] of those it is about.
     Operator(OperatorAsk),

@@ -24,6 +24,7 @@ use tracing::{debug, warn};
 use trunkline_proto::base::{Hashname, Priority};
 
 use super::finding::{SeekReport, WhyReport};
+use super::gate::GateReport;
 use super::protocol::{
     Act, Answer, Fault, Hop, LONGEST_REQUEST, MemberList, OperatorAsk, PingAsk, PingSummary, Probe,
     ProxyAsk, ProxyOpened, Request, TraceAsk, TraceReport, What, codes,
@@ -105,6 +106,11 @@ pub trait ControlTarget: Send + Sync {
     fn seek(&self, what: &str) -> Result<SeekReport, Fault> {
         let _ = what;
         Err(Fault::new(codes::NO_ROUTE, "this node has nobody to ask"))
+    }
+
+    /// What the gatekeeper goes by and has decided; by default it takes everything.
+    fn gate(&self) -> GateReport {
+        GateReport::default()
     }
 
     /// Does something with the members of the space.
@@ -324,6 +330,7 @@ impl ClientThread {
             }
             Act::Why(ask) => hashname(&ask.hashname).and_then(|to| ok(&target.why(to))),
             Act::Seek(ask) => target.seek(&ask.what).and_then(|found| ok(&found)),
+            Act::Gate => ok(&target.gate()),
             Act::Operator(ask) => target.operator(&ask).and_then(|members| ok(&members)),
             Act::Stop => {
                 // Answered first: the node may be gone before a later answer is sent.

@@ -90,6 +90,8 @@ pub struct Report {
     pub proxies: Vec<(SocketAddr, Hashname, String, u64)>,
     /// Rounds so far.
     pub rounds: u64,
+    /// What its gatekeeper decided.
+    pub gate: trunkline_proto::gate::Hits,
 }
 
 /// The state of a configured link.

@@ -406,6 +406,7 @@ impl Worker {
                     Output::Link(event) => self.link_event(now, event),
                     Output::Mesh(event) => Self::mesh_event(&event),
                     Output::Meet(event) => self.meet_event(event),
+                    Output::Refused(note) => tell_refused(&note),
                 }
             }
             let mut done = Vec::new();
@@ -612,6 +613,7 @@ impl Worker {
             meeting: self.shard.meeting().map(|m| m.meeting().report(now)),
             proxies: self.tunnels.proxies(),
             rounds: self.rounds,
+            gate: self.shard.gate().hits().clone(),
         }
     }
 
@@ -621,4 +623,13 @@ impl Worker {
         self.settle(now);
         self.flush(now);
     }
+}
+
+/// What the gatekeeper refused; its own pace keeps this from being told for each message.
+fn tell_refused(note: &trunkline_proto::gate::Note) {
+    let q = &note.question;
+    let (rule, refused, port) = (note.rule, note.refused, q.entrance.port);
+    let (record, namespace, sender) = (q.record, q.namespace, q.sender);
+    let what = if note.dry_run { "would refuse" } else { "refused" };
+    tracing::warn!(rule, refused, ?port, %record, %namespace, ?sender, proved = q.proved, "the gatekeeper {what} messages; this was the last");
 }

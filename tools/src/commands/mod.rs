@@ -1,12 +1,13 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
-//! `keys`, `check` and `config` work on files, `operator` on a file or the node that has it;
+//! `keys`, `check` and `config` work on files, `operator` and `gate` on a file or the node that has it;
 //! `proxy`, `http`, `ping`, `trace` and `status` ask a running node over its control socket and
 //! only show what it answers. `run` is a node, `demo` three, `sim` a world of them.
 
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod gate;
 pub mod http;
 pub mod keys;
 pub mod operator;

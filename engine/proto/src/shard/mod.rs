@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
 use crate::crypto::open;
 use crate::crypto::{Identity, LineIds, SpaceRules};
+use crate::gate::{Gate, Note, Rules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
@@ -59,6 +60,8 @@ pub struct Node {
     pub terms: Terms,
     /// Whether the application takes packets that nothing here knows, from outside any line.
     pub anonymous: bool,
+    /// Which messages it takes.
+    pub gate: Arc<Rules>,
     /// The secret behind line ids; drawn at every start.
     pub line_secret: [u8; 16],
 }
@@ -114,6 +117,8 @@ pub enum Output {
     Mesh(MeshEvent),
     /// A question about hashnames for the application, or an answer.
     Meet(MeetEvent),
+    /// The gatekeeper refused messages, for the log; at most once a second.
+    Refused(Note),
 }
 
 /// The stages of one seat.
@@ -135,6 +140,7 @@ pub struct Shard {
     meeting: Option<MeetingStage>,
     forward: Option<Forward>,
     writer: Option<Writer>,
+    gate: Gate,
     posts: Posts,
     outputs: std::collections::VecDeque<Output>,
     /// Streams have more to send than one turn allows: the sockets come first.
@@ -164,6 +170,7 @@ impl Shard {
             meeting: None,
             forward: None,
             writer: None,
+            gate: Gate::new(node.gate.clone()),
             posts: Posts::default(),
             outputs: std::collections::VecDeque::new(),
             more: false,
@@ -303,6 +310,7 @@ impl Shard {
         if let Some(meeting) = meeting {
             meeting.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Meet(e)));
         }
+        outputs.extend(self.gate.take_note(now).map(Output::Refused));
         self.run(now, wall);
     }
 
@@ -319,6 +327,7 @@ impl Shard {
             self.streams.as_ref().and_then(StreamStage::deadline),
             self.routing.as_ref().and_then(RoutingStage::deadline),
             self.meeting.as_ref().and_then(MeetingStage::deadline),
+            self.gate.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -514,6 +523,12 @@ impl Shard {
     /// The peers with streams on this seat.
     pub fn peers(&self) -> impl Iterator<Item = PeerReport> + '_ {
         self.streams.iter().flat_map(StreamStage::report)
+    }
+
+    /// What the gatekeeper of this seat has decided.
+    #[must_use]
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// The forwarder's counters.

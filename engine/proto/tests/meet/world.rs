@@ -122,6 +122,7 @@ impl World {
             stream_limits: StreamLimits::default(),
             terms: Terms { local: vec![inside], ..terms },
             anonymous: true,
+            gate: Arc::default(),
             line_secret: [n; 16],
         };
         self.places.push(Place {

@@ -304,7 +304,7 @@ impl Node {
                         around.apps.stream(place, shard, around.now, key, event, around.trace);
                     }
                     Output::Link(event) => self.link_event(seat, event, around),
-                    Output::Meet(_) => {}
+                    Output::Meet(_) | Output::Refused(_) => {}
                     Output::Mesh(event) => {
                         around.trace.say(around.now, self.index, format!("{event:?}"));
                     }
