@@ -29,12 +29,12 @@ mod waiting;
 pub use status::{LinkStatus, NodeStatus};
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::database::{Database, Slot};
+use super::database::{Database, Entry, Slot};
 use super::routes::{Planner, Reach, RouteTable, Word};
 use crate::base::{
     Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall,
@@ -75,6 +75,30 @@ pub enum RoutingOutput {
     Superseded(u64),
 }
 
+/// What is new in the database since routes were computed.
+#[derive(Debug)]
+enum Changed {
+    /// These origins say something else; at most `limits.origins` of them.
+    Words(BTreeSet<Address>),
+    /// Some came or went.
+    Nodes,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self::Words(BTreeSet::new())
+    }
+}
+
+impl Changed {
+    fn note(&mut self, origin: Address, is_new: bool) {
+        match self {
+            Self::Words(origins) if !is_new => drop(origins.insert(origin)),
+            _ => *self = Self::Nodes,
+        }
+    }
+}
+
 /// The routing of one node. See the head of the module.
 #[derive(Debug)]
 pub struct Routing {
@@ -87,6 +111,7 @@ pub struct Routing {
     waiting: Waiting,
     schedule: Schedule,
     planner: Planner,
+    changed: Changed,
     table: Arc<RouteTable>,
     next_sweep: Instant,
     /// The serial of this node's own record that the mesh knows and this process does not.
@@ -114,6 +139,7 @@ impl Routing {
             waiting: Waiting::default(),
             schedule: Schedule::new(limits.route_debounce),
             planner: Planner::default(),
+            changed: Changed::default(),
             table: Arc::new(RouteTable::empty(me)),
             next_sweep: Instant::ZERO + SWEEP,
             superseded: None,
@@ -245,6 +271,7 @@ impl Routing {
             self.next_sweep = now + SWEEP;
             for gone in self.database.expire(now, wall) {
                 self.records.remove(&gone);
+                self.changed = Changed::Nodes;
                 self.schedule.want(now);
             }
         }
@@ -300,6 +327,7 @@ impl Routing {
         }
         self.spread(installed.slot, from);
         if installed.links_changed {
+            self.changed.note(said.head.origin, installed.is_new);
             self.schedule.want(now);
         }
         Ok(())
@@ -327,6 +355,7 @@ impl Routing {
             return false;
         };
         self.records.remove(&victim.address());
+        self.changed = Changed::Nodes;
         self.database.remove(&victim.address()).is_some()
     }
 
@@ -338,15 +367,25 @@ impl Routing {
         let _ = self.install(now, None, &record, &body, &said);
     }
 
+    /// The routes as they should be now.
+    fn compute(&mut self, now: Instant) -> RouteTable {
+        let (version, me) = (self.table.version() + 1, self.identity.hashname());
+        let links = self.neighbours.local_links(now);
+        if let Changed::Words(origins) = core::mem::take(&mut self.changed) {
+            let words = origins.iter().filter_map(|o| self.database.get(o)).map(word);
+            if let Some(table) = self.planner.update(version, me, &links, words) {
+                return table;
+            }
+        }
+        let words = self.database.entries().map(|(_, e)| word(e));
+        self.planner.compute(version, me, &links, words)
+    }
+
     fn compute_if_due(&mut self, now: Instant) {
         if !self.schedule.take_due(now) {
             return;
         }
-        let me = self.identity.hashname();
-        let links = self.neighbours.local_links(now);
-        let words = self.database.entries();
-        let words = words.map(|(_, e)| Word { hashname: e.hashname, neighbours: &e.neighbours });
-        let table = self.planner.compute(self.table.version() + 1, me, &links, words);
+        let table = self.compute(now);
         if table.same_routes(&self.table) {
             return;
         }
@@ -357,4 +396,8 @@ impl Routing {
             if up { RoutingOutput::NodeUp(hashname) } else { RoutingOutput::NodeDown(hashname) }
         }));
     }
+}
+
+fn word(entry: &Entry) -> Word<'_> {
+    Word { hashname: entry.hashname, neighbours: &entry.neighbours }
 }
