@@ -11,6 +11,7 @@
 pub mod client;
 pub mod finding;
 pub mod members;
+pub mod mesh;
 pub mod path;
 pub mod protocol;
 pub mod report;

@@ -24,6 +24,7 @@ mod exits;
 mod graph;
 mod table;
 mod tree;
+mod ways;
 
 pub use table::{Hop, Reach, RouteTable};
 

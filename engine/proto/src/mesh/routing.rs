@@ -3,7 +3,7 @@
 //!
 //! Owns this node's own word (`own`), its neighbours and what each still has to be sent
 //! (`adjacent`), what is made of their announcements (`judge`) and those that must wait
-//! (`waiting`), when to compute (`schedule`), and through them the database and the route
+//! (`waiting`), broadcasts (`spreading`), when to compute (`schedule`), and through them the database and the route
 //! table. Knows no transport: links come up and go down by calls, frames go out by
 //! [`Routing::poll`].
 //!
@@ -20,12 +20,17 @@
 //! ```
 
 mod adjacent;
+mod damping;
 mod judge;
 mod own;
+mod reasons;
 mod schedule;
+mod spreading;
 mod status;
 mod waiting;
 
+pub use reasons::{Obstacle, Route, Way};
+pub use spreading::{Arrival, Spread};
 pub use status::{LinkStatus, NodeStatus};
 
 use core::time::Duration;
@@ -34,16 +39,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::broadcast::{self, Heard};
 use super::database::{Database, Entry, Slot};
+use super::pace::{Pace, Rate};
 use super::routes::{Planner, Reach, RouteTable, Word};
 use crate::base::{
-    Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall,
+    Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Priority, Wall,
 };
 use crate::crypto::{Identity, KeyRecord};
 use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, Digest, Neighbour};
 use crate::wire::link::{Capabilities, Cost, NodeName};
-use adjacent::Neighbours;
+use adjacent::{Neighbours, NewWay, Part};
+use damping::Damping;
 use own::Own;
+use reasons::Gone;
 use schedule::Schedule;
 use waiting::Waiting;
 
@@ -60,10 +69,35 @@ pub enum RoutingOutput {
         /// The whole frame.
         frame: Bytes,
     },
+    /// Write this broadcast to a link, in the lane of its priority.
+    Broadcast {
+        /// The link.
+        link: LinkId,
+        /// How urgent.
+        priority: Priority,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// Another node said this to all.
+    Arrived(Arrival),
     /// From now on packages go by this table.
     Publish(Arc<RouteTable>),
     /// A node's record, verified, that is new or was renewed.
     Learned(Arc<KeyRecord>),
+    /// A link became part of the mesh.
+    LinkUp {
+        /// The link.
+        link: LinkId,
+        /// Who is at its other end.
+        peer: Hashname,
+    },
+    /// A link of the mesh is gone.
+    LinkDown {
+        /// The link.
+        link: LinkId,
+        /// Who was at its other end.
+        peer: Hashname,
+    },
     /// A node came into reach.
     NodeUp(Hashname),
     /// A node went out of reach.
@@ -114,6 +148,12 @@ pub struct Routing {
     changed: Changed,
     table: Arc<RouteTable>,
     next_sweep: Instant,
+    damping: Damping,
+    gone: Gone,
+    heard: Heard,
+    /// Broadcasts of this node.
+    broadcasting: (Pace, Option<Rate>),
+    broadcasts: Spread,
     /// The serial of this node's own record that the mesh knows and this process does not.
     superseded: Option<u64>,
     outputs: VecDeque<RoutingOutput>,
@@ -130,7 +170,7 @@ impl Routing {
         limits: &Limits,
         mut chance: Chance,
     ) -> Self {
-        let me = identity.hashname();
+        let (me, per_origin) = (identity.hashname(), limits.broadcasts_per_origin);
         Self {
             own: Own::new(me.address(), epoch, name, capabilities, limits, chance.fork()),
             neighbours: Neighbours::new(chance),
@@ -142,6 +182,11 @@ impl Routing {
             changed: Changed::default(),
             table: Arc::new(RouteTable::empty(me)),
             next_sweep: Instant::ZERO + SWEEP,
+            damping: Damping::default(),
+            gone: Gone::default(),
+            heard: Heard::new(limits.origins, per_origin),
+            broadcasting: (Pace::default(), broadcast::rate(per_origin, per_origin)),
+            broadcasts: Spread::default(),
             superseded: None,
             outputs: VecDeque::new(),
             limits: limits.clone(),
@@ -172,16 +217,28 @@ impl Routing {
         if self.neighbours.links() >= self.limits.links {
             return Err(DropReason::TableFull);
         }
-        self.neighbours.add(now, link, peer, epoch, cost, most)?;
-        self.own.changed(now);
-        self.schedule.want(now);
+        // Who is reached by others does not need this link at once.
+        let address = peer.hashname().address();
+        let damped = self.damping.holds(&address) && self.table.next(&address).is_some();
+        self.neighbours.add(now, peer, NewWay { link, epoch, cost, damped }, most)?;
+        self.outputs.push_back(RoutingOutput::LinkUp { link, peer: peer.hashname() });
+        if self.neighbours.part_of(link) == Some(Part::Used) {
+            self.own.changed(now);
+            self.schedule.want(now);
+        }
         Ok(())
     }
 
     /// A link is gone. Packages get their new ways at once, unless there was a computation in the
     /// last few milliseconds; then right after.
     pub fn link_down(&mut self, now: Instant, link: LinkId) {
-        if self.neighbours.remove(now, link) {
+        let part = self.neighbours.part_of(link);
+        let Some(peer) = self.neighbours.remove(now, link) else { return };
+        self.outputs.push_back(RoutingOutput::LinkDown { link, peer });
+        if part != Some(Part::Spare) {
+            self.damping.lost(now, peer.address());
+        }
+        if part == Some(Part::Used) {
             self.own.changed(now);
             self.schedule.want_at_once(now);
             self.compute_if_due(now);
@@ -256,6 +313,7 @@ impl Routing {
             self.own.due(),
             self.schedule.due(),
             self.waiting.due(),
+            self.damping.due(),
             self.database.next_expiry(),
             self.neighbours.due(),
             Some(self.next_sweep),
@@ -271,9 +329,13 @@ impl Routing {
             self.next_sweep = now + SWEEP;
             for gone in self.database.expire(now, wall) {
                 self.records.remove(&gone);
+                self.gone.note(now, gone);
                 self.changed = Changed::Nodes;
                 self.schedule.want(now);
             }
+        }
+        while let Some(neighbour) = self.damping.release(now) {
+            self.count_again(now, &neighbour);
         }
         while let Some((from, body)) = self.waiting.take_due(now) {
             // Judged afresh: what was news when it began to wait may be none any more.
@@ -381,11 +443,26 @@ impl Routing {
         self.planner.compute(version, me, &links, words)
     }
 
+    /// A neighbour that was held down is not any more.
+    fn count_again(&mut self, now: Instant, neighbour: &Address) {
+        if self.neighbours.release(neighbour) {
+            self.own.changed(now);
+            self.schedule.want(now);
+        }
+    }
+
     fn compute_if_due(&mut self, now: Instant) {
         if !self.schedule.take_due(now) {
             return;
         }
-        let table = self.compute(now);
+        let mut table = self.compute(now);
+        // Damping must not cost reach.
+        let held: Vec<Address> = self.neighbours.held_down().collect();
+        let cut_off = held.into_iter().filter(|a| table.next(a).is_none());
+        if cut_off.fold(false, |any, a| self.neighbours.release(&a) | any) {
+            self.own.changed(now);
+            table = self.compute(now);
+        }
         if table.same_routes(&self.table) {
             return;
         }
