@@ -7,7 +7,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
 use trunkline_proto::base::{
     Address, BootEpoch, Chance, Hashname, Instant, Limits, LinkId, Space, Wall,
 };
@@ -79,6 +82,7 @@ fn routes(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("compute", nodes), |b| {
             b.iter(|| black_box(graph.table(&mut planner)));
         });
+        one_link(&mut group, nodes, Graph::new(nodes));
         let mut chance = Chance::from_number(1);
         let addresses: Vec<Address> = (0..4_096)
             .map(|_| graph.words[usize::try_from(chance.below(nodes as u64)).unwrap()].0.address())
@@ -92,6 +96,59 @@ fn routes(c: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// A link that is there or not, at random, told by both ends; and one that costs ever more, told by
+/// one. In between the tables compare as the routing compares them.
+fn one_link(group: &mut BenchmarkGroup<'_, WallTime>, nodes: usize, mut graph: Graph) {
+    let mut planner = Planner::default();
+    let mut former = graph.table(&mut planner);
+    let mut chance = Chance::from_number(2);
+    let mut gone: Option<(usize, usize, [Neighbour; 2])> = None;
+    let mut draw = move || usize::try_from(chance.below(nodes as u64 - 1)).unwrap() + 1;
+    let mut update = |graph: &Graph, ends: &[usize]| {
+        let words = ends.iter().map(|at| {
+            let (hashname, neighbours) = &graph.words[*at];
+            Word { hashname: *hashname, neighbours }
+        });
+        let table = planner.update(1, graph.me, &graph.links, words).unwrap();
+        let told = (table.same_routes(&former), table.changes_since(&former));
+        former = table;
+        told
+    };
+    group.bench_function(BenchmarkId::new("one link gone or back", nodes), |b| {
+        b.iter(|| {
+            let (a, z) = if let Some((a, z, said)) = gone.take() {
+                for (at, said) in [(a, said[0]), (z, said[1])] {
+                    graph.words[at].1.push(said);
+                    graph.words[at].1.sort_by_key(|n| n.address);
+                }
+                (a, z)
+            } else {
+                let a = draw();
+                let to = graph.words[a].1[draw() % graph.words[a].1.len()];
+                let z = graph.words.binary_search_by(|w| w.0.address().cmp(&to.address)).unwrap();
+                let us = graph.words[a].0.address();
+                let back = *graph.words[z].1.iter().find(|n| n.address == us).unwrap();
+                graph.words[a].1.retain(|n| n.address != to.address);
+                graph.words[z].1.retain(|n| n.address != us);
+                gone = Some((a, z, [to, back]));
+                (a, z)
+            };
+            black_box(update(&graph, &[a, z]))
+        });
+    });
+    group.bench_function(BenchmarkId::new("one cost changed", nodes), |b| {
+        b.iter(|| {
+            let a = draw();
+            let row = &mut graph.words[a].1;
+            let at = draw() % row.len().max(1);
+            if let Some(n) = row.get_mut(at) {
+                n.cost = Cost::new(1 + (n.cost.get() * 7 + 13) % 100).unwrap();
+            }
+            black_box(update(&graph, &[a]))
+        });
+    });
 }
 
 fn member(seed: u64) -> Arc<Identity> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use trunkline_proto::base::{Chance, Hashname, Space};
 use trunkline_proto::crypto::{Identity, IdentityError, KeyRecord};
+use trunkline_proto::mesh::Arrival as Broadcast;
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::wire::link::Cost;
@@ -254,6 +255,14 @@ impl Builder {
     /// Hears of every change of state between this node and another.
     pub fn on_state(mut self, f: impl Fn(StateChange) + Send + Sync + 'static) -> Self {
         self.callbacks.state = Some(Arc::new(f));
+        self
+    }
+
+    /// Hears what other nodes say to all ([`Handle::broadcast`]).
+    ///
+    /// [`Handle::broadcast`]: crate::Handle::broadcast
+    pub fn on_broadcast(mut self, f: impl Fn(Broadcast) + Send + Sync + 'static) -> Self {
+        self.callbacks.broadcast = Some(Arc::new(f));
         self
     }
 

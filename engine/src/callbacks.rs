@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use trunkline_proto::base::Hashname;
+use trunkline_proto::mesh::Arrival as Broadcast;
 use trunkline_proto::switch::State;
 
 use crate::stream::Stream;
@@ -86,6 +87,8 @@ pub(crate) enum Event {
     LinePacket(LinePacket),
     /// See [`AnonPacket`].
     AnonPacket(AnonPacket),
+    /// See [`Broadcast`].
+    Broadcast(Broadcast),
     /// See [`StateChange`].
     State(StateChange),
     /// The node stops.
@@ -102,6 +105,7 @@ pub struct Callbacks {
     pub(crate) line: Call<LinePacket>,
     pub(crate) anon: Call<AnonPacket>,
     pub(crate) state: Call<StateChange>,
+    pub(crate) broadcast: Call<Broadcast>,
 }
 
 impl std::fmt::Debug for Callbacks {
@@ -117,6 +121,7 @@ impl Callbacks {
             || self.line.is_some()
             || self.anon.is_some()
             || self.state.is_some()
+            || self.broadcast.is_some()
     }
 
     const fn take(&self, event: &Event) -> bool {
@@ -125,6 +130,7 @@ impl Callbacks {
             Event::LinePacket(_) => self.line.is_some(),
             Event::AnonPacket(_) => self.anon.is_some(),
             Event::State(_) => self.state.is_some(),
+            Event::Broadcast(_) => self.broadcast.is_some(),
             Event::End => true,
         }
     }
@@ -138,6 +144,7 @@ impl Callbacks {
             },
             Event::LinePacket(packet) => self.line.iter().for_each(|f| f(packet.clone())),
             Event::AnonPacket(packet) => self.anon.iter().for_each(|f| f(packet.clone())),
+            Event::Broadcast(b) => self.broadcast.iter().for_each(|f| f(b.clone())),
             Event::State(change) => self.state.iter().for_each(|f| f(change)),
             Event::End => {}
         }
@@ -223,8 +230,8 @@ impl Dispatch {
     /// Hands over an event; gives it back if nobody takes it or the queue is full.
     pub(crate) fn dispatch(&self, event: Event) -> Result<(), Event> {
         if !self.callbacks.take(&event) {
-            // Changes of state are news, nothing that would be lost.
-            let lost = u64::from(!matches!(event, Event::State(_)));
+            // Changes of state and what is said to all are news, nothing that would be lost.
+            let lost = u64::from(!matches!(event, Event::State(_) | Event::Broadcast(_)));
             self.unhandled.fetch_add(lost, Ordering::Relaxed);
             return Err(event);
         }

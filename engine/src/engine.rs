@@ -22,7 +22,9 @@ use trunkline_proto::wire::link::NodeName;
 use trunkline_proto::wire::package::Code;
 
 use crate::callbacks::Dispatch;
+use crate::changes::Hub;
 use crate::handle::Handle;
+use crate::handle::links::Dialled;
 use crate::inbox::Arrivals;
 use crate::meeting::LookUp;
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
@@ -74,6 +76,12 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     waiting: Mutex<HashMap<Token, Reply<Answer>>>,
     pub(crate) inbox: Arc<Arrivals>,
+    /// Links and nodes that come and go.
+    pub(crate) changes: Hub,
+    /// The links that are kept up.
+    pub(crate) dialled: Dialled,
+    /// Whether lines can be opened over UDP.
+    pub(crate) receives_lines: bool,
     /// Streams that peers opened, for whoever listens.
     pub(crate) streams: Arc<stream::Arrivals>,
     pub(crate) dispatch: Dispatch,
@@ -182,6 +190,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.inbox.close();
+        self.changes.close();
         self.streams.close();
     }
 }
@@ -234,6 +243,9 @@ impl Engine {
             stopping: AtomicBool::new(false),
             waiting: Mutex::new(HashMap::new()),
             inbox: Arc::default(),
+            changes: Hub::default(),
+            dialled: Dialled::new(&setup.dials),
+            receives_lines: !setup.udp.is_empty(),
             streams: Arc::default(),
             dispatch: Dispatch::start(setup.callbacks.clone())?,
             #[cfg(feature = "http")]

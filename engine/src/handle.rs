@@ -1,5 +1,6 @@
 //! What an application does with a running node.
 
+pub(crate) mod links;
 mod streams;
 
 use std::collections::VecDeque;

@@ -33,6 +33,7 @@
 
 mod builder;
 mod callbacks;
+mod changes;
 pub mod config;
 pub mod control;
 pub mod directory;
@@ -52,7 +53,9 @@ pub use builder::{BuildError, Builder, KeySource};
 pub use callbacks::{
     AnonPacket, CallbackCounters, Callbacks, LinePacket, MOST_SERVED, StateChange,
 };
+pub use changes::{MeshChange, MeshChanges};
 pub use engine::{Engine, StartError};
+pub use handle::links::LinkError;
 pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
 pub use inbox::Inbox;
 pub use owner::Owner;
@@ -63,6 +66,7 @@ pub use stream::{
 pub use trunkline_proto as proto;
 pub use trunkline_proto::base::{Hashname, Priority, Space};
 pub use trunkline_proto::crypto::Identity;
+pub use trunkline_proto::mesh::Arrival as Broadcast;
 
 /// The guide's programs compile.
 #[cfg(doctest)]

@@ -3,6 +3,7 @@
 
 mod advice;
 mod finding;
+mod mesh;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,9 @@ use crate::config::{Gate, HostPort};
 use crate::control::finding::{SeekReport, WhyReport};
 use crate::control::gate::GateReport;
 use crate::control::members;
+use crate::control::mesh::{
+    LinkAddAsk, LinkCloseAsk, LinkCostAsk, LinksReport, NodesReport, RoutesReport,
+};
 use crate::control::protocol::{
     Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
 };
@@ -46,7 +50,6 @@ const PING_BYTES: usize = 64;
 pub struct Owner {
     handle: Handle,
     name: String,
-    dials: Vec<(String, Hashname)>,
     listening: Vec<String>,
     space: Arc<SpaceRules>,
     register: Option<Arc<Register>>,
@@ -66,7 +69,6 @@ impl Owner {
         Self {
             handle,
             name: setup.name.clone(),
-            dials: setup.dials.iter().map(|d| (d.name.clone(), d.hashname)).collect(),
             listening: udp.chain(links).collect(),
             space: setup.space.clone(),
             register: setup.register.clone(),
@@ -257,6 +259,30 @@ impl ControlTarget for Owner {
         GateReport::of(&self.gate, &hits)
     }
 
+    fn links(&self) -> LinksReport {
+        self.list_links()
+    }
+
+    fn nodes(&self) -> Result<NodesReport, Fault> {
+        self.list_nodes()
+    }
+
+    fn routes_to(&self, to: Option<Hashname>) -> Result<RoutesReport, Fault> {
+        self.list_routes(to)
+    }
+
+    fn link_add(&self, to: Hashname, ask: &LinkAddAsk) -> Result<(), Fault> {
+        self.open_link(to, ask)
+    }
+
+    fn link_close(&self, ask: &LinkCloseAsk) -> Result<(), Fault> {
+        self.close_link(ask)
+    }
+
+    fn link_cost(&self, ask: &LinkCostAsk) -> Result<(), Fault> {
+        self.change_cost(ask)
+    }
+
     fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {
         let register = self.register.as_ref().ok_or_else(|| {
             Fault::new(codes::NO_MEMBER, "this node is no operator: node.directory makes it one")
@@ -351,7 +377,7 @@ impl Owner {
             report.dials.iter().filter_map(|d| Some((d.link?, d))).collect();
         for (link, dial, remote, tls) in &report.links {
             let dialled = names.get(&link.link);
-            let name = dial.and_then(|i| self.dials.get(i)).map(|(n, _)| n.clone());
+            let name = dial.and_then(|i| self.handle.shared().dialled.get(i)).map(|(n, _)| n);
             status.totals.received.packets += link.frames;
             status.totals.received.bytes += link.bytes;
             status.links.push(LinkReport {
@@ -385,9 +411,11 @@ impl Owner {
     fn add_waiting_links(&self, status: &mut StatusReport, reports: &[Report]) {
         let waiting = reports.iter().flat_map(|r| &r.dials);
         for dial in waiting.filter(|d| d.retry_in.is_some()) {
-            let Some((name, hashname)) = self.dials.get(dial.index) else { continue };
+            let Some((name, hashname)) = self.handle.shared().dialled.get(dial.index) else {
+                continue;
+            };
             status.links.push(LinkReport {
-                name: name.clone(),
+                name,
                 hashname: hashname.to_string(),
                 outgoing: true,
                 state: "waiting".to_owned(),
@@ -457,6 +485,11 @@ fn node_report(
         },
         hops: path.and_then(|p| u8::try_from(p.len()).ok()),
         next: next.map(|h| h.to_string()),
+        obstacle: match node.reach {
+            Reach::Here | Reach::Through(_) => None,
+            Reach::Apart => Some("apart".to_owned()),
+            Reach::Unlinked => Some("one-sided".to_owned()),
+        },
         neighbours: node.neighbours.iter().map(|n| (name_of(n.address), n.cost.get())).collect(),
         heard_ms: millis(node.age),
     }

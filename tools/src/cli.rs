@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, gate, http, keys, operator, ping, proxy, run, seek, sim, status, trace,
-    why,
+    check, config, demo, gate, http, keys, links, nodes, operator, ping, proxy, routes, run, seek,
+    sim, status, trace, why,
 };
 use crate::failure::Failure;
 
@@ -47,6 +47,9 @@ enum Command {
     Trace(trace::Args),
     Why(why::Args),
     Seek(seek::Args),
+    Links(links::Args),
+    Nodes(nodes::Args),
+    Routes(routes::Args),
     Status(status::Args),
     Sim(sim::Args),
 }
@@ -67,6 +70,9 @@ impl Command {
             Self::Trace(args) => trace::run(args),
             Self::Why(args) => why::run(args),
             Self::Seek(args) => seek::run(args),
+            Self::Links(args) => links::run(args),
+            Self::Nodes(args) => nodes::run(args),
+            Self::Routes(args) => routes::run(args),
             Self::Status(args) => status::run(args),
             Self::Sim(args) => sim::run(args),
         }

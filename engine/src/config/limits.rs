@@ -100,6 +100,7 @@ limits! {
     announcement_refresh: time secs(1), secs(86_400);
     announcement_expiry: time secs(2), secs(604_800);
     route_debounce: time ms(0), secs(10);
+    broadcasts_per_origin: count 0, 1_000_000;
     returns_per_source: count 0, 1_000_000;
 }
 

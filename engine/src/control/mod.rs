@@ -12,6 +12,7 @@ pub mod client;
 pub mod finding;
 pub mod gate;
 pub mod members;
+pub mod mesh;
 pub mod path;
 pub mod protocol;
 pub mod report;

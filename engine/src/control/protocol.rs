@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{SeekAsk, WhyAsk};
+use super::mesh::{LinkAddAsk, LinkCloseAsk, LinkCostAsk, RoutesAsk};
 
 /// The longest request, with its line feed.
 pub const LONGEST_REQUEST: usize = 64 << 10;
@@ -57,6 +58,18 @@ pub enum Act {
     Seek(SeekAsk),
     /// What the gatekeeper goes by and has decided. Answered by a [`super::gate::GateReport`].
     Gate,
+    /// The links, connected or not. Answered by a [`super::mesh::LinksReport`].
+    Links,
+    /// Opens a link. Answered by `{}`.
+    LinkAdd(LinkAddAsk),
+    /// Closes a link. Answered by `{}`.
+    LinkClose(LinkCloseAsk),
+    /// Gives a link another cost. Answered by `{}`.
+    LinkCost(LinkCostAsk),
+    /// The nodes, in reach or not. Answered by a [`super::mesh::NodesReport`].
+    Nodes,
+    /// The routes. Answered by a [`super::mesh::RoutesReport`].
+    Routes(RoutesAsk),
     /// Something with the members of the space, if the node is an operator. Answered by a
     /// [`MemberList`] of those it is about.
     Operator(OperatorAsk),
@@ -257,6 +270,8 @@ pub mod codes {
     pub const DIRECTORY: &str = "directory";
     /// More connections or requests than the node serves at a time.
     pub const BUSY: &str = "busy";
+    /// No link has that name or number.
+    pub const NO_LINK: &str = "no-link";
     /// No way to that hashname is known.
     pub const NO_ROUTE: &str = "no-route";
     /// Nobody answered in time.
@@ -408,6 +423,31 @@ mod tests {
             r#"{"id":1,"do":"operator","act":"list","most":5}"#,
             &act(OperatorAsk::List { after: None, most: 5 }),
         );
+    }
+
+    #[test]
+    fn requests_about_the_mesh_look_as_documented() {
+        let request = |act| Request { id: 1, act };
+        same(r#"{"id":1,"do":"links"}"#, &request(Act::Links));
+        same(r#"{"id":1,"do":"nodes"}"#, &request(Act::Nodes));
+        same(r#"{"id":1,"do":"routes"}"#, &request(Act::Routes(RoutesAsk::default())));
+        let ask = RoutesAsk { hashname: Some("ab".into()) };
+        same(r#"{"id":1,"do":"routes","hashname":"ab"}"#, &request(Act::Routes(ask)));
+        let ask = LinkAddAsk {
+            address: "a.example".into(),
+            hashname: "ab".into(),
+            name: None,
+            transport: None,
+            cost: Some(5),
+        };
+        same(
+            r#"{"id":1,"do":"link-add","address":"a.example","hashname":"ab","cost":5}"#,
+            &request(Act::LinkAdd(ask)),
+        );
+        let ask = LinkCloseAsk { link: "a.example".into() };
+        same(r#"{"id":1,"do":"link-close","link":"a.example"}"#, &request(Act::LinkClose(ask)));
+        let ask = LinkCostAsk { link: "3".into(), cost: 7 };
+        same(r#"{"id":1,"do":"link-cost","link":"3","cost":7}"#, &request(Act::LinkCost(ask)));
     }
 
     #[test]

@@ -101,6 +101,15 @@ pub struct LinkReport {
     pub last_error: Option<String>,
     /// When the next attempt is made.
     pub retry_ms: Option<u64>,
+    /// Whether it is the one that carries, of all links to that neighbour. This and what follows is
+    /// told in the list of links only.
+    pub in_use: bool,
+    /// Whether it came and went so often that it does not count until it has stayed up for a while.
+    pub held_down: bool,
+    /// What its losses add up to; they fade.
+    pub penalty: u32,
+    /// Since it became part of the mesh.
+    pub up_ms: Option<u64>,
 }
 
 /// One session with another hashname.
@@ -141,6 +150,8 @@ pub struct NodeReport {
     pub hops: Option<u8>,
     /// The neighbour that leads to it.
     pub next: Option<String>,
+    /// Why no way is known: `expired`, `no-announcement`, `one-sided` or `apart`.
+    pub obstacle: Option<String>,
     /// Its neighbours and its costs to them, as it announces them.
     pub neighbours: BTreeMap<String, u32>,
     /// Since its last announcement.

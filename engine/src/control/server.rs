@@ -25,6 +25,7 @@ use trunkline_proto::base::{Hashname, Priority};
 
 use super::finding::{SeekReport, WhyReport};
 use super::gate::GateReport;
+use super::mesh::{LinkAddAsk, LinkCloseAsk, LinkCostAsk, LinksReport, NodesReport, RoutesReport};
 use super::protocol::{
     Act, Answer, Fault, Hop, LONGEST_REQUEST, MemberList, OperatorAsk, PingAsk, PingSummary, Probe,
     ProxyAsk, ProxyOpened, Request, TraceAsk, TraceReport, What, codes,
@@ -113,6 +114,55 @@ pub trait ControlTarget: Send + Sync {
         GateReport::default()
     }
 
+    /// The links, connected or not.
+    fn links(&self) -> LinksReport {
+        LinksReport::default()
+    }
+
+    /// The nodes, in reach or not.
+    ///
+    /// # Errors
+    /// If the node is too busy to tell.
+    fn nodes(&self) -> Result<NodesReport, Fault> {
+        Ok(NodesReport::default())
+    }
+
+    /// The routes to all nodes, or the one to this node with its reasons.
+    ///
+    /// # Errors
+    /// If the node is too busy to tell.
+    fn routes_to(&self, to: Option<Hashname>) -> Result<RoutesReport, Fault> {
+        let _ = to;
+        Ok(RoutesReport::default())
+    }
+
+    /// Opens a link to a neighbour and keeps it up.
+    ///
+    /// # Errors
+    /// If it cannot be had, as it cannot by default.
+    fn link_add(&self, to: Hashname, ask: &LinkAddAsk) -> Result<(), Fault> {
+        let _ = (to, ask);
+        Err(no_link())
+    }
+
+    /// Closes a link.
+    ///
+    /// # Errors
+    /// If there is none of that name or number, as there is none by default.
+    fn link_close(&self, ask: &LinkCloseAsk) -> Result<(), Fault> {
+        let _ = ask;
+        Err(no_link())
+    }
+
+    /// Gives a link another cost.
+    ///
+    /// # Errors
+    /// As [`Self::link_close`].
+    fn link_cost(&self, ask: &LinkCostAsk) -> Result<(), Fault> {
+        let _ = ask;
+        Err(no_link())
+    }
+
     /// Does something with the members of the space.
     ///
     /// # Errors
@@ -124,6 +174,10 @@ pub trait ControlTarget: Send + Sync {
 
     /// Lets the node drain and end. Only signals: the caller's answer has yet to be sent.
     fn stop(&self);
+}
+
+fn no_link() -> Fault {
+    Fault::new(codes::NO_LINK, "this node has no links")
 }
 
 /// A proxy that lives until it is dropped.
@@ -331,6 +385,19 @@ impl ClientThread {
             Act::Why(ask) => hashname(&ask.hashname).and_then(|to| ok(&target.why(to))),
             Act::Seek(ask) => target.seek(&ask.what).and_then(|found| ok(&found)),
             Act::Gate => ok(&target.gate()),
+            Act::Links => ok(&target.links()),
+            Act::Nodes => target.nodes().and_then(|nodes| ok(&nodes)),
+            Act::Routes(ask) => {
+                let to = ask.hashname.as_deref().map(hashname).transpose();
+                to.and_then(|to| target.routes_to(to)).and_then(|routes| ok(&routes))
+            }
+            Act::LinkAdd(ask) => hashname(&ask.hashname)
+                .and_then(|to| target.link_add(to, &ask))
+                .and_then(|()| ok(&serde_json::json!({}))),
+            Act::LinkClose(ask) => {
+                target.link_close(&ask).and_then(|()| ok(&serde_json::json!({})))
+            }
+            Act::LinkCost(ask) => target.link_cost(&ask).and_then(|()| ok(&serde_json::json!({}))),
             Act::Operator(ask) => target.operator(&ask).and_then(|members| ok(&members)),
             Act::Stop => {
                 // Answered first: the node may be gone before a later answer is sent.

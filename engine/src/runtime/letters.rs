@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::Sender as Reply;
-use trunkline_proto::base::{Drops, Hashname, LinkId};
+use trunkline_proto::base::{DropReason, Drops, Hashname, Instant, LinkId, Priority};
+use trunkline_proto::mesh::Routing;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::streams::Open;
+use trunkline_proto::wire::link::Cost;
+use trunkline_proto::wire::package::Sequence;
 
 use super::tunnels::{ProxyId, TunnelCounters};
 use crate::net::Transport;
+use crate::setup::Dial;
 
 /// What workers send each other.
 pub(crate) enum Letter {
@@ -47,12 +51,35 @@ pub(crate) enum Command {
     },
     /// Stop listening.
     CloseProxy(ProxyId),
+    /// Keep a link up.
+    AddLink { index: usize, dial: Dial },
+    /// End a link, and keep it up no more. Answers whether there is one.
+    CloseLink { link: LinkRef, reply: Reply<bool> },
+    /// Sending over a link costs something else. Answers whether there is one.
+    CostLink { link: LinkRef, cost: Cost, reply: Reply<bool> },
+    /// Say something to every node.
+    Broadcast {
+        what: (Priority, Sequence),
+        payload: Vec<u8>,
+        reply: Reply<Result<u64, DropReason>>,
+    },
+    /// Look something up in the link state.
+    Routing(Box<dyn FnOnce(&Routing, Instant) + Send>),
     /// How are you?
     Report(Reply<Report>),
     /// Say goodbye to everyone.
     Drain,
     /// End.
     Stop,
+}
+
+/// One link of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LinkRef {
+    /// One that it keeps up, connected or not.
+    Dialled(usize),
+    /// One that is connected.
+    Number(LinkId),
 }
 
 /// What one worker tells of itself.
@@ -82,6 +109,8 @@ pub struct Report {
     pub pipes: usize,
     /// The routes, on the seat that has them.
     pub mesh: Option<Vec<trunkline_proto::mesh::NodeStatus>>,
+    /// The links that are part of the mesh, on the seat that has the link state.
+    pub adjacent: Option<Vec<trunkline_proto::mesh::LinkStatus>>,
     /// The route table, on the seat that has it.
     pub routes: Option<Arc<trunkline_proto::mesh::RouteTable>>,
     /// What is known of bringing hashnames together, on the seat that does.

@@ -187,6 +187,13 @@ impl Readers {
         self.links.get(&link).map(|l| (l.remote, l.dial, l.transport.is_protected()))
     }
 
+    /// A link whose handshake is still under way is to come up at this cost. False if there is no
+    /// such link.
+    pub fn set_cost(&mut self, link: LinkId, cost: Cost) -> bool {
+        let reader = self.links.get_mut(&link);
+        reader.map(|reader| reader.cost = cost).is_some()
+    }
+
     /// How many links have more to read.
     #[must_use]
     pub fn unread(&self) -> usize {

@@ -304,6 +304,21 @@ impl Worker {
                     self.sources.remove(token.0);
                 }
             }
+            Command::AddLink { index, dial } => self.dials.push(Dialled::new(index, dial)),
+            Command::CloseLink { link, reply } => {
+                let _ = reply.send(self.close_link(now, link));
+            }
+            Command::CostLink { link, cost, reply } => {
+                let _ = reply.send(self.cost_link(now, link, cost));
+            }
+            Command::Broadcast { what, payload, reply } => {
+                let _ = reply.send(self.shard.broadcast(now, Clock::wall(), what, &payload));
+            }
+            Command::Routing(look) => {
+                if let Some(stage) = self.shard.routing() {
+                    look(stage.routing(), now);
+                }
+            }
             Command::Report(reply) => {
                 let _ = reply.send(self.report(now));
             }
@@ -404,7 +419,7 @@ impl Worker {
                     Output::Line(event) => self.line_event(event),
                     Output::Stream(key, event) => self.stream_event(now, key, &event),
                     Output::Link(event) => self.link_event(now, event),
-                    Output::Mesh(event) => Self::mesh_event(&event),
+                    Output::Mesh(event) => self.mesh_event(event),
                     Output::Meet(event) => self.meet_event(event),
                     Output::Refused(note) => tell_refused(&note),
                 }
@@ -490,8 +505,14 @@ impl Worker {
         }
     }
 
-    fn mesh_event(event: &MeshEvent) {
+    fn mesh_event(&self, event: MeshEvent) {
+        self.shared.changes.tell(&event);
         match event {
+            MeshEvent::Broadcast(broadcast) => {
+                // Who does not ask for these misses nothing; what overflows is counted.
+                let _ = self.shared.dispatch.dispatch(Event::Broadcast(broadcast));
+            }
+            MeshEvent::LinkUp(..) | MeshEvent::LinkDown(..) => {}
             MeshEvent::NodeUp(node) => tracing::info!(%node, "node reachable"),
             MeshEvent::Cloned(node) => {
                 tracing::error!(%node, "this identity runs twice: stop one of the two");
@@ -609,6 +630,7 @@ impl Worker {
             tunnels: self.tunnels.counters(),
             pipes: self.pipes.open(),
             mesh: self.shard.routing().map(|r| r.routing().nodes(now).collect()),
+            adjacent: self.shard.routing().map(|r| r.routing().links(now).collect()),
             routes: self.shard.routing().map(|r| r.table().clone()),
             meeting: self.shard.meeting().map(|m| m.meeting().report(now)),
             proxies: self.tunnels.proxies(),

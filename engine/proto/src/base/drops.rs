@@ -52,6 +52,8 @@ pub enum DropReason {
     LinkDown,
     /// The line it was for is gone.
     LineDown,
+    /// A broadcast that came before, by another way.
+    Duplicate,
     /// An announcement older than the one held.
     StaleAnnouncement,
     /// A stream id that is not open here.
@@ -66,7 +68,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Truncated,
         Self::Oversized,
         Self::Malformed,
@@ -90,6 +92,7 @@ impl DropReason {
         Self::TtlExpired,
         Self::LinkDown,
         Self::LineDown,
+        Self::Duplicate,
         Self::StaleAnnouncement,
         Self::UnknownStream,
         Self::LimitBroken,
@@ -124,6 +127,7 @@ impl DropReason {
             Self::TtlExpired => "ttl-expired",
             Self::LinkDown => "link-down",
             Self::LineDown => "line-down",
+            Self::Duplicate => "duplicate",
             Self::StaleAnnouncement => "stale-announcement",
             Self::UnknownStream => "unknown-stream",
             Self::LimitBroken => "limit-broken",

@@ -72,6 +72,8 @@ pub struct Limits {
     pub announcement_expiry: Duration,
     /// Changes of link state within this time share one route computation.
     pub route_debounce: Duration,
+    /// Broadcasts a second of one origin, its own included. × 16 KiB = 800 KiB/s.
+    pub broadcasts_per_origin: u32,
     /// Error returns a second to one source.
     pub returns_per_source: u32,
 }
@@ -110,6 +112,7 @@ impl Default for Limits {
             announcement_refresh: Duration::from_secs(600),
             announcement_expiry: Duration::from_secs(1_800),
             route_debounce: Duration::from_millis(10),
+            broadcasts_per_origin: 50,
             returns_per_source: 50,
         }
     }

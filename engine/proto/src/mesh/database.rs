@@ -105,6 +105,8 @@ pub struct Installed {
     pub slot: Slot,
     /// The origin is new or its links changed: routes must be computed.
     pub links_changed: bool,
+    /// Nothing was held of the origin.
+    pub is_new: bool,
 }
 
 /// What every node says about its links. At most `limits.origins` others × 4 KiB and some.
@@ -241,6 +243,7 @@ impl Database {
         if held.is_none() && origin != self.me && self.others() >= self.origins {
             return Err(DropReason::TableFull);
         }
+        let is_new = held.is_none();
         let links_changed = held.is_none_or(|h| h.neighbours != neighbours);
         let mut pace = held.map(|h| h.pace).unwrap_or_default();
         pace.note(now, self.rate, 1);
@@ -264,7 +267,7 @@ impl Database {
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(entry);
         }
-        Ok(Installed { slot, links_changed })
+        Ok(Installed { slot, links_changed, is_new })
     }
 
     /// Forgets an origin.

@@ -3,7 +3,7 @@
 //!
 //! Owns this node's own word (`own`), its neighbours and what each still has to be sent
 //! (`adjacent`), what is made of their announcements (`judge`) and those that must wait
-//! (`waiting`), when to compute (`schedule`), and through them the database and the route
+//! (`waiting`), broadcasts (`spreading`), when to compute (`schedule`), and through them the database and the route
 //! table. Knows no transport: links come up and go down by calls, frames go out by
 //! [`Routing::poll`].
 //!
@@ -20,30 +20,39 @@
 //! ```
 
 mod adjacent;
+mod damping;
 mod judge;
 mod own;
+mod reasons;
 mod schedule;
+mod spreading;
 mod status;
 mod waiting;
 
+pub use reasons::{Obstacle, Route, Way};
+pub use spreading::{Arrival, Spread};
 pub use status::{LinkStatus, NodeStatus};
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::database::{Database, Slot};
+use super::broadcast::{self, Heard};
+use super::database::{Database, Entry, Slot};
+use super::pace::{Pace, Rate};
 use super::routes::{Planner, Reach, RouteTable, Word};
 use crate::base::{
-    Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Wall,
+    Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Priority, Wall,
 };
 use crate::crypto::{Identity, KeyRecord};
 use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, Digest, Neighbour};
 use crate::wire::link::{Capabilities, Cost, NodeName};
-use adjacent::Neighbours;
+use adjacent::{Neighbours, NewWay, Part};
+use damping::Damping;
 use own::Own;
+use reasons::Gone;
 use schedule::Schedule;
 use waiting::Waiting;
 
@@ -60,10 +69,35 @@ pub enum RoutingOutput {
         /// The whole frame.
         frame: Bytes,
     },
+    /// Write this broadcast to a link, in the lane of its priority.
+    Broadcast {
+        /// The link.
+        link: LinkId,
+        /// How urgent.
+        priority: Priority,
+        /// The whole frame.
+        frame: Bytes,
+    },
+    /// Another node said this to all.
+    Arrived(Arrival),
     /// From now on packages go by this table.
     Publish(Arc<RouteTable>),
     /// A node's record, verified, that is new or was renewed.
     Learned(Arc<KeyRecord>),
+    /// A link became part of the mesh.
+    LinkUp {
+        /// The link.
+        link: LinkId,
+        /// Who is at its other end.
+        peer: Hashname,
+    },
+    /// A link of the mesh is gone.
+    LinkDown {
+        /// The link.
+        link: LinkId,
+        /// Who was at its other end.
+        peer: Hashname,
+    },
     /// A node came into reach.
     NodeUp(Hashname),
     /// A node went out of reach.
@@ -73,6 +107,30 @@ pub enum RoutingOutput {
     /// The mesh holds an announcement by a later record of this very node, with this serial:
     /// this process runs on old keys and is not listened to.
     Superseded(u64),
+}
+
+/// What is new in the database since routes were computed.
+#[derive(Debug)]
+enum Changed {
+    /// These origins say something else; at most `limits.origins` of them.
+    Words(BTreeSet<Address>),
+    /// Some came or went.
+    Nodes,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self::Words(BTreeSet::new())
+    }
+}
+
+impl Changed {
+    fn note(&mut self, origin: Address, is_new: bool) {
+        match self {
+            Self::Words(origins) if !is_new => drop(origins.insert(origin)),
+            _ => *self = Self::Nodes,
+        }
+    }
 }
 
 /// The routing of one node. See the head of the module.
@@ -87,8 +145,15 @@ pub struct Routing {
     waiting: Waiting,
     schedule: Schedule,
     planner: Planner,
+    changed: Changed,
     table: Arc<RouteTable>,
     next_sweep: Instant,
+    damping: Damping,
+    gone: Gone,
+    heard: Heard,
+    /// Broadcasts of this node.
+    broadcasting: (Pace, Option<Rate>),
+    broadcasts: Spread,
     /// The serial of this node's own record that the mesh knows and this process does not.
     superseded: Option<u64>,
     outputs: VecDeque<RoutingOutput>,
@@ -105,7 +170,7 @@ impl Routing {
         limits: &Limits,
         mut chance: Chance,
     ) -> Self {
-        let me = identity.hashname();
+        let (me, per_origin) = (identity.hashname(), limits.broadcasts_per_origin);
         Self {
             own: Own::new(me.address(), epoch, name, capabilities, limits, chance.fork()),
             neighbours: Neighbours::new(chance),
@@ -114,8 +179,14 @@ impl Routing {
             waiting: Waiting::default(),
             schedule: Schedule::new(limits.route_debounce),
             planner: Planner::default(),
+            changed: Changed::default(),
             table: Arc::new(RouteTable::empty(me)),
             next_sweep: Instant::ZERO + SWEEP,
+            damping: Damping::default(),
+            gone: Gone::default(),
+            heard: Heard::new(limits.origins, per_origin),
+            broadcasting: (Pace::default(), broadcast::rate(per_origin, per_origin)),
+            broadcasts: Spread::default(),
             superseded: None,
             outputs: VecDeque::new(),
             limits: limits.clone(),
@@ -146,16 +217,28 @@ impl Routing {
         if self.neighbours.links() >= self.limits.links {
             return Err(DropReason::TableFull);
         }
-        self.neighbours.add(now, link, peer, epoch, cost, most)?;
-        self.own.changed(now);
-        self.schedule.want(now);
+        // Who is reached by others does not need this link at once.
+        let address = peer.hashname().address();
+        let damped = self.damping.holds(&address) && self.table.next(&address).is_some();
+        self.neighbours.add(now, peer, NewWay { link, epoch, cost, damped }, most)?;
+        self.outputs.push_back(RoutingOutput::LinkUp { link, peer: peer.hashname() });
+        if self.neighbours.part_of(link) == Some(Part::Used) {
+            self.own.changed(now);
+            self.schedule.want(now);
+        }
         Ok(())
     }
 
     /// A link is gone. Packages get their new ways at once, unless there was a computation in the
     /// last few milliseconds; then right after.
     pub fn link_down(&mut self, now: Instant, link: LinkId) {
-        if self.neighbours.remove(now, link) {
+        let part = self.neighbours.part_of(link);
+        let Some(peer) = self.neighbours.remove(now, link) else { return };
+        self.outputs.push_back(RoutingOutput::LinkDown { link, peer });
+        if part != Some(Part::Spare) {
+            self.damping.lost(now, peer.address());
+        }
+        if part == Some(Part::Used) {
             self.own.changed(now);
             self.schedule.want_at_once(now);
             self.compute_if_due(now);
@@ -230,6 +313,7 @@ impl Routing {
             self.own.due(),
             self.schedule.due(),
             self.waiting.due(),
+            self.damping.due(),
             self.database.next_expiry(),
             self.neighbours.due(),
             Some(self.next_sweep),
@@ -245,8 +329,13 @@ impl Routing {
             self.next_sweep = now + SWEEP;
             for gone in self.database.expire(now, wall) {
                 self.records.remove(&gone);
+                self.gone.note(now, gone);
+                self.changed = Changed::Nodes;
                 self.schedule.want(now);
             }
+        }
+        while let Some(neighbour) = self.damping.release(now) {
+            self.count_again(now, &neighbour);
         }
         while let Some((from, body)) = self.waiting.take_due(now) {
             // Judged afresh: what was news when it began to wait may be none any more.
@@ -300,6 +389,7 @@ impl Routing {
         }
         self.spread(installed.slot, from);
         if installed.links_changed {
+            self.changed.note(said.head.origin, installed.is_new);
             self.schedule.want(now);
         }
         Ok(())
@@ -327,6 +417,7 @@ impl Routing {
             return false;
         };
         self.records.remove(&victim.address());
+        self.changed = Changed::Nodes;
         self.database.remove(&victim.address()).is_some()
     }
 
@@ -338,15 +429,40 @@ impl Routing {
         let _ = self.install(now, None, &record, &body, &said);
     }
 
+    /// The routes as they should be now.
+    fn compute(&mut self, now: Instant) -> RouteTable {
+        let (version, me) = (self.table.version() + 1, self.identity.hashname());
+        let links = self.neighbours.local_links(now);
+        if let Changed::Words(origins) = core::mem::take(&mut self.changed) {
+            let words = origins.iter().filter_map(|o| self.database.get(o)).map(word);
+            if let Some(table) = self.planner.update(version, me, &links, words) {
+                return table;
+            }
+        }
+        let words = self.database.entries().map(|(_, e)| word(e));
+        self.planner.compute(version, me, &links, words)
+    }
+
+    /// A neighbour that was held down is not any more.
+    fn count_again(&mut self, now: Instant, neighbour: &Address) {
+        if self.neighbours.release(neighbour) {
+            self.own.changed(now);
+            self.schedule.want(now);
+        }
+    }
+
     fn compute_if_due(&mut self, now: Instant) {
         if !self.schedule.take_due(now) {
             return;
         }
-        let me = self.identity.hashname();
-        let links = self.neighbours.local_links(now);
-        let words = self.database.entries();
-        let words = words.map(|(_, e)| Word { hashname: e.hashname, neighbours: &e.neighbours });
-        let table = self.planner.compute(self.table.version() + 1, me, &links, words);
+        let mut table = self.compute(now);
+        // Damping must not cost reach.
+        let held: Vec<Address> = self.neighbours.held_down().collect();
+        let cut_off = held.into_iter().filter(|a| table.next(a).is_none());
+        if cut_off.fold(false, |any, a| self.neighbours.release(&a) | any) {
+            self.own.changed(now);
+            table = self.compute(now);
+        }
         if table.same_routes(&self.table) {
             return;
         }
@@ -357,4 +473,8 @@ impl Routing {
             if up { RoutingOutput::NodeUp(hashname) } else { RoutingOutput::NodeDown(hashname) }
         }));
     }
+}
+
+fn word(entry: &Entry) -> Word<'_> {
+    Word { hashname: entry.hashname, neighbours: &entry.neighbours }
 }

@@ -2,6 +2,7 @@
 //! parts do together. Also the identities its tests share: finding RSA primes is slow, so each is
 //! made once per process.
 
+mod broadcasts;
 mod convergence;
 mod hostile;
 mod restart;

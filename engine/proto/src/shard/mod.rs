@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
+use crate::base::{
+    BootEpoch, Chance, DropReason, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall,
+};
 use crate::crypto::open;
 use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::gate::{Gate, Note, Rules};
@@ -38,6 +40,7 @@ use crate::switch::streams::{
 };
 use crate::switch::{SPACER, Setting, Switch};
 use crate::wire::link::{Capabilities, Cost, NodeName};
+use crate::wire::package::Sequence;
 
 /// What a node is told when it begins; the same for all its shards.
 #[derive(Clone, Debug)]
@@ -276,6 +279,42 @@ impl Shard {
             }
         }
         self.run(now, wall);
+    }
+
+    /// Ends a link of this seat with a goodbye, for its owner does not want it any more. False if
+    /// there is no such link.
+    pub fn dismiss_link(&mut self, now: Instant, wall: Wall, link: LinkId) -> bool {
+        let Self { links, posts, outputs, .. } = self;
+        let found = links.dismiss(link, posts, &mut |e| outputs.push_back(Output::Link(e)));
+        self.run(now, wall);
+        found
+    }
+
+    /// Sending over a link of this seat costs something else from now on. False if there is no such
+    /// link.
+    pub fn set_link_cost(&mut self, now: Instant, wall: Wall, link: LinkId, cost: Cost) -> bool {
+        let found = self.links.set_cost(link, cost, &mut self.posts);
+        self.run(now, wall);
+        found
+    }
+
+    /// Sends something to every node of the mesh, on the seat that routes. Gives back its number.
+    ///
+    /// # Errors
+    /// As [`Routing::broadcast`]; `Unhandled` on another seat.
+    pub fn broadcast(
+        &mut self,
+        now: Instant,
+        wall: Wall,
+        (priority, letters): (Priority, Sequence),
+        payload: &[u8],
+    ) -> Result<u64, DropReason> {
+        let Self { routing, posts, outputs, .. } = self;
+        let routing = routing.as_mut().ok_or(DropReason::Unhandled)?;
+        let events = &mut |e| outputs.push_back(Output::Mesh(e));
+        let sent = routing.broadcast(now, (priority, letters), payload, posts, events);
+        self.run(now, wall);
+        sent
     }
 
     /// Bytes of a link came in: whole frames are taken off the front of `bytes`, what remains is

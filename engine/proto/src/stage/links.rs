@@ -1,6 +1,6 @@
 //! The reading half of links: bytes in, frames told apart.
 //!
-//! Control frames go to the link's [`LinkSession`], announcements to routing, and packages, as
+//! Control frames go to the link's [`LinkSession`], announcements and broadcasts to routing, and packages, as
 //! many as lie together in one piece, to a forwarder. A link that breaks the framing is closed.
 
 use core::time::Duration;
@@ -113,6 +113,9 @@ impl Links {
                 Ok(Piece::Announcement(body)) => {
                     out.push(Role::Routing, Post::Announcement { link, body });
                 }
+                Ok(Piece::Broadcast(frame)) => {
+                    out.push(Role::Routing, Post::Broadcast { link, frame });
+                }
                 Ok(Piece::Digest(body)) => out.push(Role::Routing, Post::Digest { link, body }),
                 Ok(Piece::Control(kind, body)) => {
                     if let Err(reason) = held.session.handle_frame(now, wall, kind, &body) {
@@ -138,6 +141,29 @@ impl Links {
             held.session.close(Cause::NotAdmitted, "no room, or another run of the same node");
         }
         self.settle(link, out, events);
+    }
+
+    /// The owner does not want a link any more. False if it is not there.
+    pub fn dismiss(
+        &mut self,
+        link: LinkId,
+        out: &mut Posts,
+        events: &mut impl FnMut(LinkEvent),
+    ) -> bool {
+        let Some(held) = self.links.get_mut(&link) else { return false };
+        held.session.close(Cause::Unwanted, "closed by its owner");
+        self.settle(link, out, events);
+        true
+    }
+
+    /// Sending over a link costs something else from now on. False if it is not there.
+    pub fn set_cost(&mut self, link: LinkId, cost: Cost, out: &mut Posts) -> bool {
+        let Some(held) = self.links.get_mut(&link) else { return false };
+        held.cost = cost;
+        if held.peer.is_some() {
+            out.push(Role::Routing, Post::LinkCost { link, cost });
+        }
+        true
     }
 
     /// The transport is gone.
@@ -243,6 +269,7 @@ enum Piece {
     Packages(u32, BytesMut),
     Announcement(Bytes),
     Digest(Bytes),
+    Broadcast(BytesMut),
     Control(LinkKind, Bytes),
     Incomplete,
 }
@@ -278,6 +305,9 @@ impl Link {
             self.frames += 1;
             self.bytes += header.frame_len() as u64;
             let mut frame = bytes.split_to(header.frame_len());
+            if header.kind == LinkKind::Broadcast && self.peer.is_some() {
+                return Ok(Piece::Broadcast(frame));
+            }
             let body = frame.split_off(HEADER_LEN).freeze();
             return Ok(match (header.kind, self.peer) {
                 (LinkKind::Announcement, Some(_)) => Piece::Announcement(body),

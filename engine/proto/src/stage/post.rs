@@ -120,6 +120,13 @@ pub enum Post {
         /// What it costs us to send there.
         cost: Cost,
     },
+    /// To routing: sending over a link costs something else from now on.
+    LinkCost {
+        /// Which.
+        link: LinkId,
+        /// What.
+        cost: Cost,
+    },
     /// To routing: an adjacency is gone.
     LinkDown(LinkId),
     /// To routing: an announcement's body came in.
@@ -135,6 +142,13 @@ pub enum Post {
         link: LinkId,
         /// What.
         body: Bytes,
+    },
+    /// To routing: a whole broadcast frame came in.
+    Broadcast {
+        /// Over which link.
+        link: LinkId,
+        /// What.
+        frame: BytesMut,
     },
     /// To a forwarder: whole package frames came in.
     Transit {
@@ -196,6 +210,7 @@ impl Post {
                 | Self::SendDatagram { .. }
                 | Self::Announcement { .. }
                 | Self::Digest { .. }
+                | Self::Broadcast { .. }
                 | Self::Stream { .. }
                 | Self::Note(Note::Heard { .. } | Note::Asked { .. })
                 | Self::Introduce(Introduction::Say { .. } | Introduction::Answer { .. })

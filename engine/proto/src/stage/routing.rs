@@ -8,17 +8,24 @@ use std::sync::Arc;
 use super::outgoing::Run;
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
-use crate::base::{Drops, Hashname, Instant, Lane, Wall};
-use crate::mesh::RouteTable;
+use crate::base::{DropReason, Drops, Hashname, Instant, Lane, LinkId, Priority, Wall};
 use crate::mesh::routing::{Routing, RoutingOutput};
+use crate::mesh::{Arrival, RouteTable};
+use crate::wire::package::Sequence;
 
 /// What the runtime is told about the mesh.
 #[derive(Debug)]
 pub enum MeshEvent {
+    /// A link became part of the mesh.
+    LinkUp(LinkId, Hashname),
+    /// A link of the mesh is gone.
+    LinkDown(LinkId, Hashname),
     /// A node can be reached.
     NodeUp(Hashname),
     /// A node cannot be reached any more.
     NodeDown(Hashname),
+    /// Another node said something to all.
+    Broadcast(Arrival),
     /// The same identity runs in two places at once.
     Cloned(Hashname),
     /// This node runs on old keys: the mesh knows a record of it with this serial.
@@ -95,6 +102,7 @@ impl RoutingStage {
                     out.push(reader, Post::CloseLink(link));
                 }
             }
+            Post::LinkCost { link, cost } => self.routing.set_cost(now, link, cost),
             Post::LinkDown(link) => self.routing.link_down(now, link),
             Post::Announcement { link, body } => {
                 if let Err(reason) = self.routing.announcement(now, wall, link, &body) {
@@ -106,9 +114,31 @@ impl RoutingStage {
                     self.drops.count(reason);
                 }
             }
+            Post::Broadcast { link, frame } => {
+                if let Err(reason) = self.routing.hear_broadcast(now, link, frame) {
+                    self.drops.count(reason);
+                }
+            }
             _ => {}
         }
         self.settle(now, out, events);
+    }
+
+    /// Sends something to every node; gives back its number.
+    ///
+    /// # Errors
+    /// As [`Routing::broadcast`].
+    pub fn broadcast(
+        &mut self,
+        now: Instant,
+        (priority, letters): (Priority, Sequence),
+        payload: &[u8],
+        out: &mut Posts,
+        events: &mut impl FnMut(MeshEvent),
+    ) -> Result<u64, DropReason> {
+        let sent = self.routing.broadcast(now, priority, letters, payload);
+        self.settle(now, out, events);
+        sent
     }
 
     fn settle(&mut self, now: Instant, out: &mut Posts, events: &mut impl FnMut(MeshEvent)) {
@@ -119,6 +149,11 @@ impl RoutingStage {
                     let (lane, run) = (Lane::Control, Run::one(frame));
                     out.push(self.plan.writer_of(link), Post::Enqueue { link, lane, run });
                 }
+                RoutingOutput::Broadcast { link, priority, frame } => {
+                    let (lane, run) = (Lane::Data(priority), Run::one(frame));
+                    out.push(self.plan.writer_of(link), Post::Enqueue { link, lane, run });
+                }
+                RoutingOutput::Arrived(arrival) => events(MeshEvent::Broadcast(arrival)),
                 RoutingOutput::Publish(table) => {
                     for role in self.plan.roles() {
                         if matches!(role, Role::Forward(_)) {
@@ -132,6 +167,8 @@ impl RoutingStage {
                 }
                 RoutingOutput::Superseded(serial) => events(MeshEvent::Superseded(serial)),
                 RoutingOutput::Cloned(node) => events(MeshEvent::Cloned(node)),
+                RoutingOutput::LinkUp { link, peer } => events(MeshEvent::LinkUp(link, peer)),
+                RoutingOutput::LinkDown { link, peer } => events(MeshEvent::LinkDown(link, peer)),
                 RoutingOutput::NodeUp(node) => {
                     out.push(of(&self.plan, &node), Post::Reachable(node, true));
                     events(MeshEvent::NodeUp(node));

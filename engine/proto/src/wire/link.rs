@@ -7,7 +7,7 @@
 //!
 //! Owns the header and the bodies of the frames a link speaks for itself: hello, proof,
 //! heartbeat, echo, goodbye. Never looks into packages, whose bytes belong to `wire::package`,
-//! nor into announcements and digests ([`super::announce`]). Knows no keys, states or timers:
+//! nor into announcements and digests ([`super::announce`]) or broadcasts ([`super::broadcast`]). Knows no keys, states or timers:
 //! the order of frames is [`crate::mesh`]'s matter.
 
 mod fields;
@@ -26,14 +26,14 @@ use crate::base::{DropReason, Priority};
 pub const HEADER_LEN: usize = 4;
 /// Largest frame, header included.
 pub const FRAME_MAX: usize = 16_384;
-/// Largest frame that is not a package, header included.
+/// Largest frame that is neither a package nor a broadcast, header included.
 pub const CONTROL_MAX: usize = 4_096;
 /// Largest text of a goodbye.
 pub const GOODBYE_TEXT_MAX: usize = 128;
 /// Bytes of a proof: an Ed25519 signature.
 pub const PROOF_LEN: usize = 64;
 
-/// What a link frame carries. Kind 7 is kept for broadcasts and refused until they come.
+/// What a link frame carries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 pub enum LinkKind {
@@ -49,6 +49,8 @@ pub enum LinkKind {
     Announcement = 5,
     /// A package.
     Package = 6,
+    /// Something for every node of the mesh ([`super::broadcast::Broadcast`]).
+    Broadcast = 7,
     /// Why the sender closes the link ([`Goodbye`]). Last frame.
     Goodbye = 8,
     /// What the sender's link-state database holds ([`super::announce::Digest`]).
@@ -57,13 +59,14 @@ pub enum LinkKind {
 
 impl LinkKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hello,
         Self::Proof,
         Self::Heartbeat,
         Self::HeartbeatEcho,
         Self::Announcement,
         Self::Package,
+        Self::Broadcast,
         Self::Goodbye,
         Self::Digest,
     ];
@@ -78,17 +81,24 @@ impl LinkKind {
             4 => Self::HeartbeatEcho,
             5 => Self::Announcement,
             6 => Self::Package,
+            7 => Self::Broadcast,
             8 => Self::Goodbye,
             9 => Self::Digest,
             _ => return None,
         })
     }
 
+    /// Whether frames of this kind wait in the lane of their priority.
+    #[must_use]
+    pub const fn has_lane(self) -> bool {
+        matches!(self, Self::Package | Self::Broadcast)
+    }
+
     /// Largest frame of this kind, header included.
     #[must_use]
     pub const fn frame_max(self) -> usize {
         match self {
-            Self::Package => FRAME_MAX,
+            Self::Package | Self::Broadcast => FRAME_MAX,
             _ => CONTROL_MAX,
         }
     }
@@ -99,7 +109,8 @@ impl LinkKind {
 pub struct LinkHeader {
     /// What the body is.
     pub kind: LinkKind,
-    /// The lane of a package; the lowest for every other kind, which all go before packages.
+    /// The lane of a package or broadcast; the lowest for every other kind, which all go before
+    /// these.
     pub lane: Priority,
     /// Bytes after the header.
     pub body_len: u16,
@@ -117,7 +128,7 @@ impl LinkHeader {
         };
         let kind = LinkKind::from_number(kind).ok_or(DropReason::UnknownKind)?;
         let lane = match kind {
-            LinkKind::Package => Priority::new(lane),
+            kind if kind.has_lane() => Priority::new(lane),
             _ => Some(Priority::LOWEST).filter(|_| lane == 0),
         }
         .ok_or(DropReason::Malformed)?;
@@ -141,7 +152,7 @@ impl LinkHeader {
         [hi, lo, self.kind as u8, self.lane.level()]
     }
 
-    /// A header for `body_len` bytes of `kind`; `lane` counts for packages only.
+    /// A header for `body_len` bytes of `kind`; `lane` counts for packages and broadcasts only.
     ///
     /// # Errors
     /// `Oversized` for the kind.
@@ -149,7 +160,7 @@ impl LinkHeader {
         if HEADER_LEN + body_len > kind.frame_max() {
             return Err(DropReason::Oversized);
         }
-        let lane = if kind == LinkKind::Package { lane } else { Priority::LOWEST };
+        let lane = if kind.has_lane() { lane } else { Priority::LOWEST };
         let body_len = u16::try_from(body_len).map_err(|_| DropReason::Oversized)?;
         Ok(Self { kind, lane, body_len })
     }
@@ -238,7 +249,7 @@ mod tests {
             let h = LinkHeader::new(kind, Priority::HIGHEST, 300).unwrap();
             assert_eq!(LinkHeader::peek(&h.emit()), Ok(Some(h)));
             assert_eq!(LinkHeader::peek(&h.emit()[..3]), Ok(None));
-            assert_eq!(h.lane == Priority::HIGHEST, kind == LinkKind::Package);
+            assert_eq!(h.lane == Priority::HIGHEST, kind.has_lane());
         }
         assert_eq!(LinkHeader::peek(&[]), Ok(None));
     }
@@ -247,10 +258,10 @@ mod tests {
     fn n2_headers_out_of_bounds_are_refused() {
         let peek = |b: [u8; 4]| LinkHeader::peek(&b).unwrap_err();
         assert_eq!(peek([0, 0, 0, 0]), DropReason::UnknownKind);
-        assert_eq!(peek([0, 0, 7, 0]), DropReason::UnknownKind, "broadcasts are still to come");
         assert_eq!(peek([0, 0, 10, 0]), DropReason::UnknownKind);
         assert_eq!(peek([0, 0, 3, 1]), DropReason::Malformed);
         assert_eq!(peek([0, 0, 6, 8]), DropReason::Malformed);
+        assert_eq!(peek([0, 0, 7, 8]), DropReason::Malformed);
         assert_eq!(peek([0x0f, 0xfd, 5, 0]), DropReason::Oversized);
         assert_eq!(peek([0x3f, 0xfd, 6, 0]), DropReason::Oversized);
         assert!(LinkHeader::peek(&[0x3f, 0xfc, 6, 7]).unwrap().is_some());

@@ -3,6 +3,7 @@
 
 pub mod announce;
 pub mod bridged;
+pub mod broadcast;
 pub mod inner;
 pub mod link;
 pub mod meet;

@@ -17,7 +17,7 @@ use super::{Source, Worker};
 use crate::config::Transport as Kind;
 use crate::net::{Accepted, Transport, tcp};
 use crate::runtime::clock::Clock;
-use crate::runtime::letters::{DialReport, Letter};
+use crate::runtime::letters::{DialReport, Letter, LinkRef};
 use crate::runtime::links::{Closed, Connection};
 use crate::runtime::mailbox::Lane;
 use crate::setup::Dial;
@@ -196,6 +196,53 @@ impl Worker {
             self.send(writer, Lane::Urgent, Letter::Abandon(link));
         }
         self.lost(now, &closed);
+    }
+
+    /// Where a link stands among those that are kept up here.
+    fn dialled_at(&self, link: LinkRef) -> Option<usize> {
+        self.dials.iter().position(|d| match link {
+            LinkRef::Dialled(index) => d.index == index,
+            LinkRef::Number(link) => d.link == Some(link),
+        })
+    }
+
+    /// Ends a link of this seat that its owner does not want any more. False if there is none.
+    pub(super) fn close_link(&mut self, now: Instant, link: LinkRef) -> bool {
+        let gone = self.dialled_at(link).map(|at| self.dials.remove(at));
+        if let Some(gone) = &gone {
+            self.shared.dialled.forget(gone.index);
+        }
+        let connected = match link {
+            LinkRef::Number(link) => Some(link),
+            LinkRef::Dialled(_) => gone.as_ref().and_then(|d| d.link),
+        };
+        let connected = connected.filter(|link| self.readers.remote(*link).is_some());
+        if let Some(link) = connected {
+            self.shard.dismiss_link(now, Clock::wall(), link);
+            self.settle(now);
+            // One that had not come as far as a goodbye.
+            if self.readers.remote(link).is_some() {
+                self.close(now, link, "closed by its owner".into());
+            }
+        }
+        gone.is_some() || connected.is_some()
+    }
+
+    /// Sending over a link of this seat costs something else. False if there is none.
+    pub(super) fn cost_link(&mut self, now: Instant, link: LinkRef, cost: Cost) -> bool {
+        let at = self.dialled_at(link);
+        let dialled = at.and_then(|at| self.dials.get_mut(at));
+        let known = dialled.is_some();
+        let connected = match (link, dialled) {
+            (LinkRef::Number(link), None) => Some(link),
+            (_, Some(dialled)) => {
+                dialled.dial.cost = cost;
+                dialled.link
+            }
+            (LinkRef::Dialled(_), None) => None,
+        };
+        let Some(link) = connected else { return known };
+        self.readers.set_cost(link, cost) | self.shard.set_link_cost(now, Clock::wall(), link, cost)
     }
 
     fn lost(&mut self, now: Instant, closed: &Closed) {

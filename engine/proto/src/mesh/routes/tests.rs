@@ -245,3 +245,99 @@ proptest! {
         }
     }
 }
+
+/// A change of the world as node 0 sees it.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A node says something of a link: another cost, or, with 0, that there is none.
+    Says(u16, u16, u32),
+    /// A link of node 0 is there, at this cost, proved or not; with 0 it is gone. Each neighbour may
+    /// have two.
+    Link(u16, bool, u32, bool),
+    /// Routes are computed.
+    Compute,
+}
+
+fn step(nodes: u16) -> impl Strategy<Value = Step> {
+    let cost = || prop_oneof![Just(0u32), 1u32..4, 1u32..100];
+    prop_oneof![
+        8 => (1..nodes, 0..nodes, cost()).prop_map(|(a, b, c)| Step::Says(a, b, c)),
+        2 => (1..nodes, any::<bool>(), cost(), any::<bool>())
+            .prop_map(|(a, second, c, proved)| Step::Link(a, second, c, proved)),
+        2 => Just(Step::Compute),
+    ]
+}
+
+fn changing() -> impl Strategy<Value = (u16, Said, Vec<Step>)> {
+    said().prop_flat_map(|(nodes, edges)| {
+        (Just(nodes), Just(edges), prop::collection::vec(step(nodes), 1..120))
+    })
+}
+
+impl World {
+    /// Does a step; says whose word it changed.
+    fn take(&mut self, step: &Step) -> Option<Hashname> {
+        match *step {
+            Step::Says(from, to, _) if from == to => None,
+            Step::Says(from, to, c) => {
+                let row = self.words.iter_mut().find(|w| w.0 == name(from)).unwrap();
+                row.1.retain(|n| n.address != at(to));
+                if c > 0 {
+                    row.1.push(Neighbour { address: at(to), cost: cost(c) });
+                    row.1.sort_by_key(|n| n.address);
+                }
+                Some(row.0)
+            }
+            Step::Link(peer, second, c, proved) => {
+                let link = LinkId(u32::from(peer) + 1_000 * u32::from(second));
+                self.links.retain(|l| l.link != link);
+                if c > 0 {
+                    self.links.push(LocalLink { link, peer: name(peer), cost: cost(c), proved });
+                }
+                None
+            }
+            Step::Compute => None,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn n10_routes_repaired_after_changes_are_those_computed_anew((nodes, edges, steps) in changing()) {
+        let mut w = World::both(nodes, &edges);
+        let mut planner = Planner::default();
+        let _ = planner.compute(1, name(0), &w.links, w.words());
+        let mut changed = std::collections::BTreeSet::new();
+        for step in steps.iter().chain([&Step::Compute]) {
+            changed.extend(w.take(step));
+            if !matches!(step, Step::Compute) {
+                continue;
+            }
+            let said = core::mem::take(&mut changed);
+            let words = w.words().filter(|word| said.contains(&word.hashname));
+            let repaired = planner.update(1, name(0), &w.links, words);
+            prop_assert_eq!(repaired.as_ref(), Some(&w.table()));
+        }
+    }
+
+    #[test]
+    fn n10_a_node_that_comes_or_goes_asks_for_a_computation((nodes, edges) in said()) {
+        let w = World::both(nodes, &edges);
+        let mut planner = Planner::default();
+        prop_assert_eq!(planner.update(1, name(0), &[], w.words()), None, "nothing to begin with");
+        let _ = planner.compute(1, name(0), &w.links, w.words());
+        let stranger = Word { hashname: name(nodes + 1), neighbours: &[] };
+        prop_assert_eq!(planner.update(1, name(0), &w.links, [stranger].into_iter()), None);
+        prop_assert!(planner.compute(1, name(0), &w.links, w.words()).same_routes(&w.table()));
+        let mut links = w.links.clone();
+        let (link, peer) = (LinkId(900), name(nodes + 2));
+        links.push(LocalLink { link, peer, cost: cost(1), proved: true });
+        prop_assert_eq!(planner.update(1, name(0), &links, core::iter::empty()), None);
+        // Known by its link alone, it goes with the link.
+        let with = planner.compute(1, name(0), &links, w.words());
+        prop_assert_eq!(with.next(&at(nodes + 2)).map(|h| h.link), Some(link));
+        prop_assert_eq!(planner.update(1, name(0), &w.links, core::iter::empty()), None);
+    }
+}

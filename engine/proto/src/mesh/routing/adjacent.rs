@@ -33,6 +33,8 @@ const SENDING: Rate = Rate { interval: Duration::from_millis(1), burst: 64 };
 const VERIFYING: Rate = Rate { interval: Duration::from_micros(500), burst: 128 };
 /// A signature that does not hold costs as many.
 const FORGERY: u32 = 500;
+/// Signatures of broadcasts verified for one neighbour. A forgery costs as many as above.
+const HEARING: Rate = Rate { interval: Duration::from_millis(1), burst: 256 };
 /// Entries compared to a digest for the price of a signature.
 const COMPARED_PER_EVENT: u32 = 64;
 /// Digests go out this often, a tenth of it apart at random.
@@ -46,12 +48,34 @@ const TWINS: Duration = Duration::from_secs(5);
 /// One link of this node, by what decides which of several is used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Way {
+    /// Held down: neither announced nor used.
+    pub(super) damped: bool,
     pub(super) cost: Cost,
     pub(super) link: LinkId,
     pub(super) epoch: BootEpoch,
     pub(super) since: Instant,
     /// Its owner wants no more frames for now.
     held: bool,
+}
+
+/// What a link is among those to the same neighbour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// It carries and is announced.
+    Used,
+    /// A cheaper one does.
+    Spare,
+    /// It does not count for now.
+    HeldDown,
+}
+
+/// A link that came up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewWay {
+    pub(super) link: LinkId,
+    pub(super) epoch: BootEpoch,
+    pub(super) cost: Cost,
+    pub(super) damped: bool,
 }
 
 /// One neighbour. Goes with its last link.
@@ -66,6 +90,7 @@ pub(super) struct Adjacent {
     next_digests: Instant,
     sending: Pace,
     verifying: Pace,
+    hearing: Pace,
     /// When two runs on two links are taken for two processes.
     twins_at: Option<Instant>,
 }
@@ -80,6 +105,7 @@ impl Adjacent {
             next_digests: now,
             sending: Pace::default(),
             verifying: Pace::default(),
+            hearing: Pace::default(),
             twins_at: None,
         }
     }
@@ -118,6 +144,19 @@ impl Adjacent {
     /// A signature was verified for it, and did or did not hold.
     pub(super) fn verified(&mut self, now: Instant, held: bool) {
         self.verifying.note(now, VERIFYING, if held { 1 } else { FORGERY });
+    }
+
+    /// Whether the signature of a broadcast may be verified for it.
+    ///
+    /// # Errors
+    /// `RateLimited` if not yet.
+    pub(super) fn may_broadcast(&self, now: Instant) -> Result<(), DropReason> {
+        if self.hearing.allows(now, HEARING) { Ok(()) } else { Err(DropReason::RateLimited) }
+    }
+
+    /// The signature of a broadcast was verified for it, and did or did not hold.
+    pub(super) fn broadcast_verified(&mut self, now: Instant, held: bool) {
+        self.hearing.note(now, HEARING, if held { 1 } else { FORGERY });
     }
 
     /// Whether a digest may be compared for it; shares the budget of signatures.
@@ -245,12 +284,11 @@ impl Neighbours {
     pub(super) fn add(
         &mut self,
         now: Instant,
-        link: LinkId,
         peer: &Arc<KeyRecord>,
-        epoch: BootEpoch,
-        cost: Cost,
+        new: NewWay,
         most: usize,
     ) -> Result<(), DropReason> {
+        let NewWay { link, epoch, cost, damped } = new;
         let address = peer.hashname().address();
         if self.by_link.contains_key(&link) {
             return Err(DropReason::Replayed);
@@ -266,7 +304,7 @@ impl Neighbours {
         if peer.serial() >= neighbour.record.serial() {
             neighbour.record = Arc::clone(peer);
         }
-        neighbour.ways.push(Way { cost, link, epoch, since: now, held: false });
+        neighbour.ways.push(Way { damped, cost, link, epoch, since: now, held: false });
         neighbour.ways.sort_unstable();
         if neighbour.is_two_runs() {
             neighbour.twins_at.get_or_insert(now + TWINS);
@@ -275,18 +313,44 @@ impl Neighbours {
         Ok(())
     }
 
-    /// A link is gone. False if it was not there.
-    pub(super) fn remove(&mut self, now: Instant, link: LinkId) -> bool {
-        let Some(address) = self.by_link.remove(&link) else { return false };
-        if let Some(neighbour) = self.by_address.get_mut(&address) {
-            neighbour.ways.retain(|w| w.link != link);
-            // What was under way on the lost link is found by comparing again.
-            neighbour.next_digests = now;
-            if neighbour.ways.is_empty() {
-                self.by_address.remove(&address);
-            }
+    /// What a link is to its neighbour, if it is there.
+    pub(super) fn part_of(&self, link: LinkId) -> Option<Part> {
+        let ways = &self.by_address.get(self.by_link.get(&link)?)?.ways;
+        let at = ways.iter().position(|w| w.link == link)?;
+        Some(match (at, ways.get(at)?.damped) {
+            (_, true) => Part::HeldDown,
+            (0, false) => Part::Used,
+            (_, false) => Part::Spare,
+        })
+    }
+
+    /// Neighbours whose links are all held down.
+    pub(super) fn held_down(&self) -> impl Iterator<Item = Address> + '_ {
+        let down = |n: &Adjacent| n.ways.first().is_some_and(|w| w.damped);
+        self.by_address.iter().filter(move |(_, n)| down(n)).map(|(a, _)| *a)
+    }
+
+    /// The links to a neighbour count again. False if none was held down.
+    pub(super) fn release(&mut self, address: &Address) -> bool {
+        let Some(neighbour) = self.by_address.get_mut(address) else { return false };
+        let any = neighbour.ways.iter().any(|w| w.damped);
+        neighbour.ways.iter_mut().for_each(|w| w.damped = false);
+        neighbour.ways.sort_unstable();
+        any
+    }
+
+    /// A link is gone; says who was at its other end, if it was there.
+    pub(super) fn remove(&mut self, now: Instant, link: LinkId) -> Option<Hashname> {
+        let address = self.by_link.remove(&link)?;
+        let neighbour = self.by_address.get_mut(&address)?;
+        neighbour.ways.retain(|w| w.link != link);
+        // What was under way on the lost link is found by comparing again.
+        neighbour.next_digests = now;
+        let peer = neighbour.hashname();
+        if neighbour.ways.is_empty() {
+            self.by_address.remove(&address);
         }
-        true
+        Some(peer)
     }
 
     /// False if there is no such link.
@@ -311,7 +375,8 @@ impl Neighbours {
     /// What this node announces: each neighbour once, at the cost of its cheapest link.
     pub(super) fn announced(&self) -> impl Iterator<Item = Neighbour> + '_ {
         self.by_address.iter().filter_map(|(address, neighbour)| {
-            Some(Neighbour { address: *address, cost: neighbour.ways.first()?.cost })
+            let way = neighbour.ways.first().filter(|w| !w.damped)?;
+            Some(Neighbour { address: *address, cost: way.cost })
         })
     }
 
@@ -320,7 +385,7 @@ impl Neighbours {
         let mut links = Vec::with_capacity(self.links());
         self.grace_over = None;
         for neighbour in self.by_address.values() {
-            for way in &neighbour.ways {
+            for way in neighbour.ways.iter().filter(|w| !w.damped) {
                 let over = way.since + GRACE;
                 let proved = now < over;
                 if proved {

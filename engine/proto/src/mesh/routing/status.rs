@@ -43,6 +43,10 @@ pub struct LinkStatus {
     pub up_for: Duration,
     /// Whether it is the one used of all links to that peer.
     pub in_use: bool,
+    /// Whether it came and went so often that it does not count for now.
+    pub held_down: bool,
+    /// What the neighbour's losses add up to; some 2,500 hold its links down.
+    pub penalty: u32,
 }
 
 impl Routing {
@@ -76,7 +80,9 @@ impl Routing {
                 epoch: way.epoch,
                 cost: way.cost,
                 up_for: now.since(way.since),
-                in_use: at == 0,
+                in_use: at == 0 && !way.damped,
+                held_down: way.damped,
+                penalty: self.damping.penalty(now, &n.hashname().address()),
             })
         })
     }

@@ -1,21 +1,21 @@
 //! Changes spread to all, and all agree (N2, N10, N11, N13).
 
-use super::MEMBERS;
 use super::world::{MS, SEC, Weather, World};
+use super::{MEMBERS, member, word};
 use crate::base::{Chance, LinkId};
-use crate::mesh::{Reach, RoutingOutput};
+use crate::mesh::{Obstacle, Reach, RoutingOutput};
 use crate::wire::link::Cost;
 
-fn ring(n: usize) -> Vec<(usize, usize)> {
+pub(super) fn ring(n: usize) -> Vec<(usize, usize)> {
     (0..n).map(|i| (i, (i + 1) % n)).collect()
 }
 
-fn tree(n: usize) -> Vec<(usize, usize)> {
+pub(super) fn tree(n: usize) -> Vec<(usize, usize)> {
     (1..n).map(|i| (i, (i - 1) / 2)).collect()
 }
 
 /// A tree so that all hang together, and as many wires again at random.
-fn random(n: usize, seed: u64) -> Vec<(usize, usize)> {
+pub(super) fn random(n: usize, seed: u64) -> Vec<(usize, usize)> {
     let mut chance = Chance::from_number(seed);
     let mut wires: Vec<(usize, usize)> =
         (1..n).map(|i| (i, chance.below(i as u64) as usize)).collect();
@@ -222,4 +222,116 @@ fn n12_a_node_tells_names_costs_ways_and_reasons() {
     w.run(SEC);
     let far = w.nodes[0].routing.node(w.now, &w.address(2)).unwrap();
     assert_eq!(far.reach, Reach::Apart);
+}
+
+#[test]
+fn n2_a_link_that_flaps_is_held_down_and_released_when_it_stays() {
+    // 0 and 1 are linked cheaply, and at more cost by way of 2.
+    let mut w = World::new(3, 1);
+    for (a, b, cost) in [(0, 1, 1), (1, 2, 10), (2, 0, 10)] {
+        w.wire(a, b, [cost, cost]);
+    }
+    w.run(60 * SEC);
+    let said = |w: &World| w.nodes[2].routing.node(w.now, &w.address(0)).unwrap().order.sequence;
+    let before = said(&w);
+    for _ in 0..60 {
+        w.cut(0);
+        w.run(500 * MS);
+        w.raise(0);
+        w.run(500 * MS);
+        assert!(w.next(0, 1).is_some() && w.next(1, 0).is_some(), "there is always a way");
+    }
+    let told = said(&w) - before;
+    assert!(told <= 8, "{told} announcements for sixty losses");
+    assert!(w.nodes[0].routing.links(w.now).any(|l| l.held_down && l.penalty > 1_250));
+    assert_eq!(w.next(0, 1).map(|n| n.1), Some(20), "the detour");
+    w.run(10 * SEC);
+    assert_eq!(w.next(0, 1).map(|n| n.1), Some(20), "still");
+    w.run(60 * SEC);
+    assert_eq!(w.next(0, 1), Some((0, 1)), "it has stayed up");
+    w.assert_converged();
+    assert!(w.nodes[0].routing.links(w.now).all(|l| !l.held_down));
+}
+
+#[test]
+fn n2_a_flapping_link_without_an_alternative_counts_at_once() {
+    let mut w = World::wired(3, 1, &[(0, 1), (1, 2), (2, 0)]);
+    w.run(60 * SEC);
+    for _ in 0..6 {
+        w.cut(0);
+        w.run(500 * MS);
+        w.raise(0);
+        w.run(500 * MS);
+    }
+    assert_eq!(w.next(0, 1), Some((2, 20)), "held down while there is another way");
+    w.cut(1);
+    w.run(2 * SEC);
+    assert_eq!(w.next(0, 1), Some((0, 10)), "the other way is gone");
+    w.cut(0);
+    w.run(500 * MS);
+    w.raise(0);
+    w.run(2 * SEC);
+    assert_eq!(w.next(0, 1), Some((0, 10)), "there is no other way");
+    w.run(60 * SEC);
+    w.assert_converged();
+}
+
+#[test]
+fn n12_why_a_node_is_not_reached_and_what_the_other_ways_cost_is_told() {
+    let mut w = World::new(6, 8);
+    for (a, b, cost) in [(0, 1, 1), (1, 2, 2), (0, 2, 9), (2, 3, 1), (3, 4, 1), (0, 1, 4)] {
+        w.wire(a, b, [cost, cost]);
+    }
+    w.run(10 * SEC);
+    let explain = |w: &World, to: usize| w.nodes[0].routing.explain(w.now, &w.address(to));
+    let route = explain(&w, 3).unwrap();
+    assert_eq!(route.path, [1, 2, 3].map(|n| w.address(n)));
+    let ways: Vec<_> = route.ways.iter().map(|y| (y.link.0, y.cost, y.in_use)).collect();
+    assert_eq!(ways, [(0, 4, true), (5, 7, false), (2, 10, false)]);
+    assert!(route.ways[1].neighbour == w.hashname(1) && route.hop.cost == 4);
+    assert_eq!(explain(&w, 5), Err(Obstacle::Unknown));
+    // 5 claims a link to 0 that 0 does not have, and none of the others knows 4's neighbours.
+    let liar = word(&member(5), 1, 1, &[w.address(0), member(9).hashname().address()]);
+    assert_eq!(w.inject(0, 0, &liar), Ok(()));
+    w.run(SEC);
+    let nowhere = member(9).hashname().address();
+    let mut by_it = vec![w.address(0), nowhere];
+    by_it.sort();
+    let one_sided = Obstacle::OneSided { by_it, by_others: vec![] };
+    assert_eq!(explain(&w, 5), Err(one_sided));
+    let silent = Obstacle::Silent { named_by: vec![w.address(5)] };
+    assert_eq!(w.nodes[0].routing.explain(w.now, &nowhere), Err(silent));
+    assert_eq!(w.nodes[0].routing.wordless(w.now, 9), [(nowhere, None)]);
+    w.cut(3);
+    w.run(SEC);
+    assert_eq!(explain(&w, 4), Err(Obstacle::Apart { together: 2 }));
+    w.run(1_900 * SEC);
+    let expired = explain(&w, 4);
+    assert!(matches!(expired, Err(Obstacle::Expired { ago }) if ago < 200 * SEC), "{expired:?}");
+}
+
+#[test]
+fn n1_links_and_nodes_are_told_in_order_and_exactly_once() {
+    let mut w = World::wired(3, 3, &[(0, 1), (1, 2)]);
+    w.run(5 * SEC);
+    w.cut(0);
+    w.run(5 * SEC);
+    w.raise(0);
+    w.run(5 * SEC);
+    let (one, two) = (w.hashname(1), w.hashname(2));
+    let told: Vec<&RoutingOutput> = w.nodes[0]
+        .events
+        .iter()
+        .filter(|o| !matches!(o, RoutingOutput::Publish(_) | RoutingOutput::Learned(_)))
+        .collect();
+    let up = RoutingOutput::LinkUp { link: LinkId(0), peer: one };
+    let down = RoutingOutput::LinkDown { link: LinkId(0), peer: one };
+    let came = [&up, &RoutingOutput::NodeUp(one), &RoutingOutput::NodeUp(two)];
+    assert_eq!(told[..3], came);
+    assert_eq!(told[3], &down);
+    let mut gone = [told[4].clone(), told[5].clone()];
+    gone.sort_by_key(|o| *o == RoutingOutput::NodeDown(two));
+    assert_eq!(gone, [RoutingOutput::NodeDown(one), RoutingOutput::NodeDown(two)]);
+    assert_eq!(told[6], &up);
+    assert_eq!(told.len(), 9);
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::member;
 use crate::base::{
@@ -184,6 +184,9 @@ impl World {
             let done = match header.kind {
                 LinkKind::Announcement => node.routing.announcement(self.now, wall, link, body),
                 LinkKind::Digest => node.routing.digest(self.now, link, body),
+                LinkKind::Broadcast => {
+                    node.routing.hear_broadcast(self.now, link, BytesMut::from(&frame[..]))
+                }
                 other => panic!("{other:?} from a routing"),
             };
             if let Err(reason) = done {
@@ -195,11 +198,17 @@ impl World {
     fn drain(&mut self) {
         for from in 0..self.nodes.len() {
             while let Some(output) = self.nodes[from].routing.poll(self.now) {
-                let RoutingOutput::Flood { link, frame } = output else {
-                    self.nodes[from].events.push(output);
-                    continue;
+                let (link, frame) = match output {
+                    RoutingOutput::Flood { link, frame } => {
+                        self.nodes[from].frames_sent += 1;
+                        (link, frame)
+                    }
+                    RoutingOutput::Broadcast { link, frame, .. } => (link, frame),
+                    event => {
+                        self.nodes[from].events.push(event);
+                        continue;
+                    }
                 };
-                self.nodes[from].frames_sent += 1;
                 let wire = link.0 as usize;
                 assert!(self.wires[wire].up, "sent on a link that is down");
                 let to = self.wires[wire].ends.into_iter().find(|e| *e != from).unwrap();
