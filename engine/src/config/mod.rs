@@ -18,6 +18,7 @@ mod error;
 pub mod keyfile;
 mod limits;
 pub mod membership;
+mod messages;
 mod model;
 mod read;
 pub mod record;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
+pub use messages::{Messages, Pair};
 pub use model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
     LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use trunkline_proto::base::{Hashname, Limits};
 use trunkline_proto::switch::meet::constants::LEVEL;
 
+use super::messages::Messages;
 use super::rules::{HostPort, TargetRule};
 
 /// The port of a node, UDP and TCP, where none is said.
@@ -32,6 +33,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// What it does for others who look for each other.
     pub mesh: Mesh,
+    /// How messages are packed, and what is taken.
+    pub messages: Messages,
     /// What others may reach through it.
     pub sock: Sock,
     /// Tunnels that are there as long as the node runs.
@@ -61,6 +64,7 @@ impl Config {
             links: Vec::new(),
             peers: Vec::new(),
             mesh: Mesh::default(),
+            messages: Messages::default(),
             sock: Sock::default(),
             proxies: Vec::new(),
             http: Http::default(),

@@ -10,6 +10,7 @@ use trunkline_proto::base::Hashname;
 use trunkline_proto::crypto::SpaceRules;
 
 use super::limits;
+use super::messages;
 use super::model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
     LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,
@@ -46,6 +47,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let links = all(root.sections("link", MOST_SECTIONS), link);
     let peers = all(root.sections("peer", MOST_SECTIONS), |s| peer(s, base));
     let mesh = mesh(root.section("mesh"));
+    let messages = messages::read(root.section("messages"));
     let sock = sock(root.section("sock"));
     let proxies = all(root.sections("proxy", MOST_SECTIONS), proxy);
     let http = http(root.section("http"));
@@ -65,6 +67,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
         links,
         peers,
         mesh,
+        messages,
         sock,
         proxies,
         http,
@@ -289,7 +292,7 @@ fn name(raw: &Raw<'_>) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn hashname(raw: &Raw<'_>) -> Result<Hashname, String> {
+pub(super) fn hashname(raw: &Raw<'_>) -> Result<Hashname, String> {
     let text = raw.text()?;
     text.parse().map_err(|e| format!("{e}, this is {} characters", text.chars().count()))
 }

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     },
     /// Stop listening.
     CloseProxy(ProxyId),
+    /// Say that everything before this was done.
+    Sync(Reply<()>),
     /// How are you?
     Report(Reply<Report>),
     /// Say goodbye to everyone.

@@ -58,6 +58,10 @@ pub enum DropReason {
     UnknownStream,
     /// A peer broke a limit it had been told.
     LimitBroken,
+    /// Refused by a rule.
+    Refused,
+    /// Packed more weakly than is accepted.
+    TooWeak,
     /// Nothing here handles such a packet.
     Unhandled,
     /// This node is stopping.
@@ -66,7 +70,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Truncated,
         Self::Oversized,
         Self::Malformed,
@@ -93,6 +97,8 @@ impl DropReason {
         Self::StaleAnnouncement,
         Self::UnknownStream,
         Self::LimitBroken,
+        Self::Refused,
+        Self::TooWeak,
         Self::Unhandled,
         Self::ShuttingDown,
     ];
@@ -127,6 +133,8 @@ impl DropReason {
             Self::StaleAnnouncement => "stale-announcement",
             Self::UnknownStream => "unknown-stream",
             Self::LimitBroken => "limit-broken",
+            Self::Refused => "refused",
+            Self::TooWeak => "sequence-too-weak",
             Self::Unhandled => "unhandled",
             Self::ShuttingDown => "shutting-down",
         }
