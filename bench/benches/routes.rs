@@ -165,6 +165,7 @@ fn word(who: &Identity, sequence: u64) -> Vec<u8> {
         life_secs: 1_800,
         head: AnnouncementHead { origin: who.hashname().address(), order },
         capabilities: Capabilities(0),
+        packing: Default::default(),
         name: NodeName::default(),
         record: who.record().encoded(),
         neighbours: &neighbours,

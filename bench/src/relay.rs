@@ -50,6 +50,7 @@ fn node(number: u64) -> (Hashname, Shard) {
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
         terms: Default::default(),
+        messages: Default::default(),
         anonymous: false,
         gate: Arc::default(),
         line_secret: [7; 16],
@@ -83,6 +84,7 @@ impl Relay {
                 side,
                 transport: Transport::Plain,
                 cost: Cost::ONE,
+                port: None,
             };
             shard.handle(now, WALL, open(Side::Accepted));
             neighbour.handle(now, WALL, open(Side::Dialed { expect: Some(name) }));

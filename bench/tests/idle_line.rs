@@ -56,7 +56,7 @@ fn meet(now: Instant, node: &mut Shard, own: &Arc<Identity>, number: u64) {
         while let Some(effect) = peer.poll() {
             if let Effect::Datagram { bytes, .. } = effect {
                 let bytes = BytesMut::from(&bytes[..]);
-                node.handle(now, WALL, Input::Datagram { from: there, bytes });
+                node.handle(now, WALL, Input::Datagram { from: there, port: 0, bytes });
             }
         }
         node.flush(now, WALL);
@@ -80,6 +80,7 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
         limits: Arc::new(Limits::default()),
         stream_limits: StreamLimits::default(),
         terms: Default::default(),
+        messages: Default::default(),
         anonymous: false,
         gate: Arc::default(),
         line_secret: [2; 16],

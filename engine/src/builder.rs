@@ -8,18 +8,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trunkline_proto::base::{Chance, Hashname, Space};
+use trunkline_proto::base::{Chance, Hashname, Namespace, Space};
 use trunkline_proto::crypto::{Identity, IdentityError, KeyRecord};
 use trunkline_proto::mesh::Arrival as Broadcast;
+use trunkline_proto::message::{Returned, Settings};
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::wire::link::Cost;
+use trunkline_proto::wire::sequence::Sequence;
 
 use crate::callbacks::{AnonPacket, Callbacks, LinePacket, StateChange};
 use crate::config::keyfile::{self, KeysError};
 use crate::config::{DEFAULT_PORT, HostPort, TargetHosts, TargetRule, Transport};
 use crate::directory::{self, Directory, DirectoryError, Entry};
 use crate::engine::{Engine, StartError};
+use crate::messages::Incoming;
 use crate::runtime::clock::Clock;
 use crate::setup::{Dial, Known, Listener, Setup, StandingProxy};
 use crate::stream::Stream;
@@ -100,6 +103,7 @@ pub struct Builder {
     plan: Option<Plan>,
     callbacks: Callbacks,
     directory: Option<Arc<dyn Directory>>,
+    messages: Settings,
     #[cfg(feature = "http")]
     http: http::HttpWords,
 }
@@ -120,6 +124,7 @@ impl Engine {
             plan: None,
             callbacks: Callbacks::default(),
             directory: None,
+            messages: Settings { sequence: Some(Sequence::MA), ..Settings::default() },
             #[cfg(feature = "http")]
             http: http::HttpWords::default(),
         }
@@ -188,6 +193,18 @@ impl Builder {
     /// Knows a hashname beforehand: a line to it can be opened without the mesh.
     pub fn peer(mut self, record: Arc<KeyRecord>, addresses: &[SocketAddr]) -> Self {
         self.known.push((record, addresses.to_vec()));
+        self
+    }
+
+    /// Packs messages by this sequence where nothing else is said: "MA" unless this is called.
+    pub fn sequence(mut self, sequence: Sequence) -> Self {
+        self.messages.sequence = Some(sequence);
+        self
+    }
+
+    /// How it packs messages and what it takes, with all there is to say.
+    pub fn messages(mut self, settings: Settings) -> Self {
+        self.messages = settings;
         self
     }
 
@@ -266,6 +283,33 @@ impl Builder {
         self
     }
 
+    /// Gets messages to a namespace of this node, from the start. One that comes while 1,024 events
+    /// wait goes back to its sender. Called again for each namespace.
+    pub fn on_message(
+        self,
+        namespace: Namespace,
+        f: impl Fn(Incoming) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_message_to(namespace, None, f)
+    }
+
+    /// As [`Self::on_message`], of messages to one target there, if one is given.
+    pub fn on_message_to(
+        mut self,
+        namespace: Namespace,
+        target: Option<Namespace>,
+        f: impl Fn(Incoming) + Send + Sync + 'static,
+    ) -> Self {
+        self.callbacks.messages.push((namespace, target, Arc::new(f)));
+        self
+    }
+
+    /// Hears of messages that came back, of those nobody waits for.
+    pub fn on_return(mut self, f: impl Fn(Returned) + Send + Sync + 'static) -> Self {
+        self.callbacks.returned = Some(Arc::new(f));
+        self
+    }
+
     /// Answers, as an operator, questions for the keys of a hashname, on a thread of its own.
     pub fn on_op(
         mut self,
@@ -325,6 +369,7 @@ impl Builder {
             setup.plan = plan;
         }
         setup.callbacks = self.callbacks;
+        setup.messages = self.messages;
         setup.directory = self.directory.or(setup.directory);
         #[cfg(feature = "http")]
         self.http.fill(&mut setup.http)?;

@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, bounded};
-use trunkline_proto::base::Hashname;
+use trunkline_proto::base::{Hashname, Namespace};
 use trunkline_proto::mesh::Arrival as Broadcast;
+use trunkline_proto::message::{Incoming as Message, Returned};
 use trunkline_proto::switch::State;
 
+use crate::handle::Handle;
+use crate::messages::Incoming;
 use crate::stream::Stream;
 
 /// Events that wait for the callbacks. × ~100 bytes = 100 KiB, and what they hold: a packet each,
@@ -91,6 +94,12 @@ pub(crate) enum Event {
     Broadcast(Broadcast),
     /// See [`StateChange`].
     State(StateChange),
+    /// A message arrived for the callback of this place.
+    Message(usize, Message),
+    /// A message that nobody waits for came back.
+    Returned(Returned),
+    /// The node runs: what callbacks answer with.
+    Begin(Box<Handle>),
     /// The node stops.
     End,
 }
@@ -106,7 +115,12 @@ pub struct Callbacks {
     pub(crate) anon: Call<AnonPacket>,
     pub(crate) state: Call<StateChange>,
     pub(crate) broadcast: Call<Broadcast>,
+    pub(crate) returned: Call<Returned>,
+    pub(crate) messages: Vec<OnMessage>,
 }
+
+/// A callback for messages, and to which namespace and target.
+type OnMessage = (Namespace, Option<Namespace>, Arc<dyn Fn(Incoming) + Send + Sync>);
 
 impl std::fmt::Debug for Callbacks {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -116,7 +130,9 @@ impl std::fmt::Debug for Callbacks {
 
 impl Callbacks {
     const fn any(&self) -> bool {
-        self.stream.is_some()
+        !self.messages.is_empty()
+            || self.returned.is_some()
+            || self.stream.is_some()
             || self.serve.is_some()
             || self.line.is_some()
             || self.anon.is_some()
@@ -131,11 +147,13 @@ impl Callbacks {
             Event::AnonPacket(_) => self.anon.is_some(),
             Event::State(_) => self.state.is_some(),
             Event::Broadcast(_) => self.broadcast.is_some(),
-            Event::End => true,
+            Event::Returned(_) => self.returned.is_some(),
+            Event::Message(..) => true,
+            Event::Begin(_) | Event::End => true,
         }
     }
 
-    fn call(&self, event: Event, served: &Arc<AtomicUsize>) {
+    fn call(&self, event: Event, served: &Arc<AtomicUsize>, handle: Option<&Handle>) {
         match event {
             Event::Stream(stream) => match (&self.serve, &self.stream) {
                 (Some(serve), _) => serve_stream(serve, stream, served),
@@ -146,7 +164,13 @@ impl Callbacks {
             Event::AnonPacket(packet) => self.anon.iter().for_each(|f| f(packet.clone())),
             Event::Broadcast(b) => self.broadcast.iter().for_each(|f| f(b.clone())),
             Event::State(change) => self.state.iter().for_each(|f| f(change)),
-            Event::End => {}
+            Event::Returned(back) => self.returned.iter().for_each(|f| f(back)),
+            Event::Message(place, message) => {
+                if let (Some((_, _, call)), Some(handle)) = (self.messages.get(place), handle) {
+                    call(handle.incoming(message));
+                }
+            }
+            Event::Begin(_) | Event::End => {}
         }
     }
 }
@@ -231,7 +255,8 @@ impl Dispatch {
     pub(crate) fn dispatch(&self, event: Event) -> Result<(), Event> {
         if !self.callbacks.take(&event) {
             // Changes of state and what is said to all are news, nothing that would be lost.
-            let lost = u64::from(!matches!(event, Event::State(_) | Event::Broadcast(_)));
+            let news = matches!(event, Event::State(_) | Event::Broadcast(_) | Event::Returned(_));
+            let lost = u64::from(!news);
             self.unhandled.fetch_add(lost, Ordering::Relaxed);
             return Err(event);
         }
@@ -244,6 +269,22 @@ impl Dispatch {
                 self.overflowed.fetch_add(1, Ordering::Relaxed);
                 Err(full.into_inner())
             }
+        }
+    }
+
+    /// What callbacks answer messages with, before the first one can come.
+    pub(crate) fn begin(&self, handle: &Handle) {
+        if !self.callbacks.messages.is_empty() {
+            // The queue is empty now.
+            let _ = self.queue.try_send(Event::Begin(Box::new(handle.clone())));
+        }
+    }
+
+    /// Hands over a message, or gives it back.
+    pub(crate) fn message(&self, place: usize, message: Message) -> Result<(), Message> {
+        match self.dispatch(Event::Message(place, message)) {
+            Err(Event::Message(_, message)) => Err(message),
+            _ => Ok(()),
         }
     }
 
@@ -279,11 +320,16 @@ impl Dispatch {
 
 fn run(callbacks: &Callbacks, events: &Receiver<Event>, stopping: &AtomicBool) {
     let served = Arc::default();
+    let mut handle = None;
     while let Ok(event) = events.recv() {
         if stopping.load(Ordering::Relaxed) {
             return;
         }
-        guarded("a callback", || callbacks.call(event, &served));
+        if let Event::Begin(begun) = event {
+            handle = Some(begun);
+            continue;
+        }
+        guarded("a callback", || callbacks.call(event, &served, handle.as_deref()));
     }
 }
 

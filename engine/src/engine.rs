@@ -13,20 +13,20 @@ use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Limits};
+use trunkline_proto::message::{Returned, Subscription, SubscriptionId};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::Role;
-use trunkline_proto::stage::post::Post;
+use trunkline_proto::stage::post::Post as StagePost;
 use trunkline_proto::switch::streams::Open;
-use trunkline_proto::switch::{Answer, Message, Token};
+use trunkline_proto::switch::{Answer, Token};
 use trunkline_proto::wire::link::NodeName;
-use trunkline_proto::wire::package::Code;
 
-use crate::callbacks::Dispatch;
+use crate::callbacks::{Dispatch, Event};
 use crate::changes::Hub;
 use crate::handle::Handle;
 use crate::handle::links::Dialled;
-use crate::inbox::Arrivals;
 use crate::meeting::LookUp;
+use crate::messages::{Post, Sink};
 use crate::net::{LinkListener, LinkTls, ListenOptions, TcpOptions, UdpOptions, UdpPort};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{Command, Letter};
@@ -75,7 +75,8 @@ pub(crate) struct Shared {
     /// The node ends, whatever else is in the mailboxes.
     pub(crate) stopping: AtomicBool,
     waiting: Mutex<HashMap<Token, Reply<Answer>>>,
-    pub(crate) inbox: Arc<Arrivals>,
+    /// Messages, and who takes them.
+    pub(crate) post: Post,
     /// Links and nodes that come and go.
     pub(crate) changes: Hub,
     /// The links that are kept up.
@@ -87,10 +88,6 @@ pub(crate) struct Shared {
     pub(crate) dispatch: Dispatch,
     #[cfg(feature = "http")]
     pub(crate) http: crate::http::Http,
-    /// Messages the application did not take in time.
-    pub(crate) overflowed: AtomicU64,
-    /// Messages sent without waiting that came back, by the number of the code.
-    came_back: [AtomicU64; Code::ALL.len() + 1],
     nodes: Mutex<HashSet<Hashname>>,
     nodes_changed: Condvar,
 }
@@ -120,28 +117,16 @@ impl Shared {
     }
 
     pub(crate) fn answered(&self, token: Token, answer: Answer) {
-        match self.waiting.lock().remove(&token) {
-            Some(reply) => drop(reply.try_send(answer)),
-            None => {
-                if let Answer::Failed { code, .. } = answer
-                    && let Some(count) = self.came_back.get(code as usize)
-                {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+        if let Some(reply) = self.waiting.lock().remove(&token) {
+            // Who gave up waiting needs no answer.
+            let _ = reply.try_send(answer);
         }
     }
 
-    /// How many messages sent without waiting came back with this code.
-    pub(crate) fn came_back(&self, code: Code) -> u64 {
-        self.came_back.get(code as usize).map_or(0, |c| c.load(Ordering::Relaxed))
-    }
-
-    /// Gives the application what a round brought.
-    pub(crate) fn arrived(&self, messages: &mut Vec<Message>) {
-        let over = self.inbox.put(messages);
-        if over > 0 {
-            self.overflowed.fetch_add(over as u64, Ordering::Relaxed);
+    /// A message came back.
+    pub(crate) fn came_back(&self, back: Returned) {
+        if let Err(back) = self.post.came_back(back) {
+            let _ = self.dispatch.dispatch(Event::Returned(back));
         }
     }
 
@@ -189,7 +174,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.inbox.close();
+        self.post.close();
         self.changes.close();
         self.streams.close();
     }
@@ -232,6 +217,7 @@ impl Engine {
             limits: Arc::new(setup.limits.clone()),
             stream_limits: setup.stream_limits.clone(),
             terms: crate::meeting::terms(&setup, &udp),
+            messages: setup.messages.clone(),
             anonymous: setup.callbacks.anon.is_some(),
             gate: Arc::new(setup.gate.compile(&mut chance)),
             line_secret: chance.bytes(),
@@ -242,7 +228,7 @@ impl Engine {
             tokens: AtomicU64::new(chance.u64()),
             stopping: AtomicBool::new(false),
             waiting: Mutex::new(HashMap::new()),
-            inbox: Arc::default(),
+            post: Post::default(),
             changes: Hub::default(),
             dialled: Dialled::new(&setup.dials),
             receives_lines: !setup.udp.is_empty(),
@@ -250,8 +236,6 @@ impl Engine {
             dispatch: Dispatch::start(setup.callbacks.clone())?,
             #[cfg(feature = "http")]
             http: crate::http::Http::new(setup.http.clone()),
-            overflowed: AtomicU64::new(0),
-            came_back: std::array::from_fn(|_| AtomicU64::new(0)),
             nodes: Mutex::new(HashSet::new()),
             nodes_changed: Condvar::new(),
         });
@@ -270,6 +254,8 @@ impl Engine {
             others.clone(),
             bells.clone(),
         );
+        shared.dispatch.begin(&handle);
+        let subscribed = subscribe(&setup, &shared);
         let mut engine = Self { handle, threads: Vec::new(), udp, links, gateway: None };
         let mut lookups = None;
         let meeting = others.get(setup.plan.seat(Role::Meeting));
@@ -278,12 +264,14 @@ impl Engine {
             lookups = Some(questions);
             engine.threads.push(thread);
         }
-        let make = Make { setup: &setup, node: &node, shared: &shared, others: &others, tls: &tls };
+        let (setup, node, shared) = (&setup, &node, &shared);
+        let subscribed = &subscribed[..];
+        let make = Make { setup, node, shared, subscribed, others: &others, tls: &tls };
         let seats = seats.into_iter().zip(bells).collect();
         let workers = build(make, seats, sockets, lookups, &mut chance)?;
         engine.spawn(workers)?;
         #[cfg(feature = "http")]
-        engine.start_http(&setup)?;
+        engine.start_http(setup)?;
         for p in &setup.proxies {
             let open = Open::Sock(p.target.clone().into());
             let opened = engine.handle.listen_for(p.peer, open, p.listen);
@@ -438,6 +426,7 @@ struct Make<'a> {
     setup: &'a Setup,
     node: &'a Node,
     shared: &'a Arc<Shared>,
+    subscribed: &'a [Subscription],
     others: &'a [Sender<Letter>],
     tls: &'a LinkTls,
 }
@@ -449,7 +438,7 @@ fn build(
     mut lookups: Option<Questions<LookUp>>,
     chance: &mut Chance,
 ) -> Result<Vec<Worker>, StartError> {
-    let Make { setup, node, shared, others, tls } = make;
+    let Make { setup, node, shared, subscribed, others, tls } = make;
     let clock = Clock::start();
     let plan = setup.plan;
     let mut workers = Vec::new();
@@ -462,6 +451,7 @@ fn build(
         let writes = plan.roles().filter_map(here).any(|r| matches!(r, Role::Writer(_)));
         let mut shard = Shard::new(node, seat, chance.fork());
         introduce(&mut shard, setup, partition);
+        listen(&mut shard, subscribed, partition);
         let udp = match partition {
             Some(p) => sockets.udp.get(p).cloned().unwrap_or_default(),
             None if writes => sockets.udp.first().cloned().unwrap_or_default(),
@@ -514,12 +504,33 @@ fn introduce(shard: &mut Shard, setup: &Setup, partition: Option<usize>) {
         }
         let role = Role::Partition(owner);
         if !addresses.is_empty() {
-            let found = Post::Found(hashname, addresses.clone());
+            let found = StagePost::Found(hashname, addresses.clone());
             shard.handle(now, wall, Input::Post(role, found));
         }
         if let Some(record) = record {
-            shard.handle(now, wall, Input::Post(role, Post::Learned(record)));
+            shard.handle(now, wall, Input::Post(role, StagePost::Learned(record)));
         }
+    }
+}
+
+/// The subscriptions of the callbacks for messages.
+fn subscribe(setup: &Setup, shared: &Shared) -> Vec<Subscription> {
+    let most = setup.limits.subscriptions;
+    let wanted = setup.callbacks.messages.iter().enumerate();
+    let subscribed = wanted.filter_map(|(place, (namespace, target, _))| {
+        let id: SubscriptionId = shared.post.subscribe(Sink::Callback(place), most)?;
+        Some(Subscription { id, namespace: *namespace, target: *target })
+    });
+    subscribed.collect()
+}
+
+/// Tells a partition who takes messages from the beginning.
+fn listen(shard: &mut Shard, subscribed: &[Subscription], partition: Option<usize>) {
+    let Some(partition) = partition.and_then(|p| u16::try_from(p).ok()) else { return };
+    let (now, wall) = (trunkline_proto::base::Instant::ZERO, Clock::wall());
+    for what in subscribed {
+        let post = Input::Post(Role::Partition(partition), StagePost::Subscribe(*what));
+        shard.handle(now, wall, post);
     }
 }
 

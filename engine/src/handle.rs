@@ -1,28 +1,26 @@
 //! What an application does with a running node.
 
 pub(crate) mod links;
+mod messages;
 mod streams;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use crossbeam::channel::bounded;
 use trunkline_proto::base::{Address, Hashname, Priority};
 use trunkline_proto::crypto::Identity;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::streams::Open;
-use trunkline_proto::switch::{Answer, Ask, ContactReport, Question, Token};
+use trunkline_proto::switch::{Answer, Ask, ContactReport, Question};
 use trunkline_proto::wire::package::Code;
 
 use crate::callbacks::CallbackCounters;
 use crate::engine::Shared;
-use crate::inbox::Inbox;
 use crate::runtime::letters::{Command, Letter, Report};
 use crate::runtime::mailbox::{Lane, Sender};
 use crate::runtime::pipe::Bell;
@@ -34,24 +32,26 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LINE_PROBE: usize = 9;
 /// The most hops a trace looks for.
 const HOPS: u8 = 32;
-/// Messages and bytes of them that cross to a worker in one letter. 4,096 letters hold 1 GiB at
-/// the very most, as they would with one message of the largest size in each.
-const LETTER: (usize, usize) = (256, 256 << 10);
-
 /// Why something asked of the mesh did not happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// It came back, or was given up.
-    #[error("{} (raised by {})", code.label(), by.map_or("this node".to_owned(), |b| format!("{b:?}")))]
+    #[error("{}{} (raised by {})", code.label(), by_rule(*rule), by.map_or("this node".to_owned(), |b| format!("{b:?}")))]
     Code {
         /// Why.
         code: Code,
         /// Which node said so; this one if `None`.
         by: Option<Address>,
+        /// By which of its rules, counted from 1; 0 if by none.
+        rule: u16,
     },
     /// This node has more to do than it may, or is stopping.
     #[error("this node is too busy or stopping")]
     Busy,
+}
+
+fn by_rule(rule: u16) -> String {
+    if rule == 0 { String::new() } else { format!(" by rule {rule}") }
 }
 
 /// One hop of a trace.
@@ -63,23 +63,6 @@ pub struct Hop {
     pub rtt: Option<Duration>,
     /// Whether it is the destination.
     pub arrived: bool,
-}
-
-/// How a message is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SendOptions {
-    /// How urgently.
-    pub priority: Priority,
-    /// End to end inside the line, or readable to every hop.
-    pub sealed: bool,
-    /// An answer to something of the receiver's.
-    pub reply: bool,
-}
-
-impl Default for SendOptions {
-    fn default() -> Self {
-        Self { priority: Priority::DEFAULT, sealed: true, reply: false }
-    }
 }
 
 /// What an application uses to drive a node; cheap to clone. Calls may block the caller, never
@@ -224,7 +207,7 @@ impl Handle {
         let question = Question::Ping { priority, length, patience };
         match self.ask(peer, question, patience)? {
             Answer::Pong(rtt) => Ok(rtt),
-            Answer::Failed { code, by } => Err(Failure::Code { code, by }),
+            Answer::Failed { code, by } => Err(Failure::Code { code, by, rule: 0 }),
             Answer::Probed { .. } | Answer::Nearest(_) => Err(Failure::Busy),
         }
     }
@@ -248,7 +231,7 @@ impl Handle {
                 Answer::Failed { code: Code::TimedOut, .. } => {
                     Hop { node: Address::new([0; 16]), rtt: None, arrived: false }
                 }
-                Answer::Failed { code, by } => return Err(Failure::Code { code, by }),
+                Answer::Failed { code, by } => return Err(Failure::Code { code, by, rule: 0 }),
                 Answer::Pong(_) | Answer::Nearest(_) => return Err(Failure::Busy),
             };
             each(ttl, hop);
@@ -278,8 +261,8 @@ impl Handle {
         self.shared.forget(token);
         match answer {
             Some(Ok(Answer::Nearest(found))) => Ok(found),
-            Some(Ok(Answer::Failed { code, by })) => Err(Failure::Code { code, by }),
-            Some(Err(_)) => Err(Failure::Code { code: Code::TimedOut, by: None }),
+            Some(Ok(Answer::Failed { code, by })) => Err(Failure::Code { code, by, rule: 0 }),
+            Some(Err(_)) => Err(Failure::Code { code: Code::TimedOut, by: None, rule: 0 }),
             _ => Err(Failure::Busy),
         }
     }
@@ -305,10 +288,12 @@ impl Handle {
             return Err(Failure::Busy);
         }
         let asked = self.post(peer, Ask { token, peer, question });
-        let result = match asked.map_err(|_| Failure::Busy) {
-            Ok(()) => answer
-                .recv_timeout(patience + PATIENCE)
-                .map_err(|_| Failure::Code { code: Code::TimedOut, by: None }),
+        let result = match asked {
+            Ok(()) => answer.recv_timeout(patience + PATIENCE).map_err(|_| Failure::Code {
+                code: Code::TimedOut,
+                by: None,
+                rule: 0,
+            }),
             Err(failure) => Err(failure),
         };
         if result.is_err() {
@@ -317,98 +302,11 @@ impl Handle {
         result
     }
 
-    /// Gives back what the worker's queue has no room for.
-    fn post(&self, peer: Hashname, ask: Ask) -> Result<(), Option<Question>> {
-        let partition = self.plan.partition_of(&peer.address());
-        let role = Role::Partition(partition);
-        let lane = match &ask.question {
-            Question::Message { priority, .. } | Question::Messages { priority, .. }
-                if *priority <= Priority::DEFAULT =>
-            {
-                Lane::Ordinary
-            }
-            _ => Lane::Urgent,
-        };
+    fn post(&self, peer: Hashname, ask: Ask) -> Result<(), Failure> {
+        let role = Role::Partition(self.plan.partition_of(&peer.address()));
         let letter = Letter::Post(role, Post::Ask(ask));
-        let worker = self.workers.get(self.plan.seat(role)).ok_or(None)?;
-        worker.push(lane, letter).map_err(|letter| match letter {
-            Letter::Post(_, Post::Ask(ask)) => Some(ask.question),
-            _ => None,
-        })
-    }
-
-    /// Sends a message without waiting. It is delivered at most once; if it comes back, that is
-    /// counted ([`Self::came_back`]).
-    ///
-    /// # Errors
-    /// [`Failure::Busy`], when this node's own queue is full: try again.
-    pub fn send(
-        &self,
-        peer: Hashname,
-        payload: Bytes,
-        options: SendOptions,
-    ) -> Result<Token, Failure> {
-        let token = self.shared.new_token();
-        let SendOptions { priority, sealed, reply } = options;
-        let question = Question::Message { priority, reply, sealed, payload };
-        let posted = self.post(peer, Ask { token, peer, question });
-        posted.map(|()| token).map_err(|_| Failure::Busy)
-    }
-
-    /// Sends messages to one peer without waiting, in order, from the front of `payloads`, until
-    /// none is left or this node's queue is full: then try again with what is left. Gives back
-    /// how many it took; each is then on its way as with [`Self::send`].
-    ///
-    /// Messages handed over together share the cost of crossing to the worker, and plain ones
-    /// travel to the first hop in one piece.
-    pub fn send_many(
-        &self,
-        peer: Hashname,
-        payloads: &mut VecDeque<Bytes>,
-        options: SendOptions,
-    ) -> usize {
-        let SendOptions { priority, sealed, reply } = options;
-        let mut taken = 0;
-        while !payloads.is_empty() {
-            let some: Vec<Bytes> = payloads.drain(..letter_of(payloads)).collect();
-            let count = some.len();
-            let token = self.shared.new_tokens(count as u64);
-            let question = Question::Messages { priority, reply, sealed, payloads: some };
-            if let Err(back) = self.post(peer, Ask { token, peer, question }) {
-                if let Some(Question::Messages { payloads: some, .. }) = back {
-                    some.into_iter().rev().for_each(|p| payloads.push_front(p));
-                }
-                break;
-            }
-            taken += count;
-        }
-        taken
-    }
-
-    /// Messages sent that came back, so far.
-    #[must_use]
-    pub fn came_back(&self) -> u64 {
-        self.came_back_by_code().map(|(_, count)| count).sum()
-    }
-
-    /// How many messages came back with each code, so far. Nodes on the way tell a sender of only
-    /// so many a second ([`Limits::returns_per_source`]): more may be missing than came back.
-    ///
-    /// [`Limits::returns_per_source`]: trunkline_proto::base::Limits::returns_per_source
-    pub fn came_back_by_code(&self) -> impl Iterator<Item = (Code, u64)> + '_ {
-        Code::ALL.into_iter().map(|code| (code, self.shared.came_back(code)))
-    }
-
-    /// Messages that arrived and were dropped because nobody took them, so far.
-    #[must_use]
-    pub fn overflowed(&self) -> u64 {
-        self.shared.overflowed.load(Ordering::Relaxed)
-    }
-
-    /// Where messages arrive. All handles share it: a message is taken once.
-    #[must_use]
-    pub fn inbox(&self) -> Inbox {
-        Inbox(self.shared.inbox.clone())
+        let worker = self.workers.get(self.plan.seat(role)).ok_or(Failure::Busy)?;
+        worker.push(Lane::Urgent, letter).map_err(|_| Failure::Busy)
     }
 
     /// What every worker tells of itself.
@@ -428,17 +326,6 @@ impl Handle {
         reports.sort_by_key(|r| r.seat);
         Ok(reports)
     }
-}
-
-/// How many messages from the front cross in one letter: at least one, if there is one.
-fn letter_of(payloads: &VecDeque<Bytes>) -> usize {
-    let (most, mut room) = LETTER;
-    let fits = |p: &&Bytes| {
-        let fits = p.len() <= room;
-        room = room.saturating_sub(p.len());
-        fits
-    };
-    payloads.iter().take(most).take_while(fits).count().clamp(1, payloads.len().max(1))
 }
 
 /// A local port that leads to a target behind a peer, as long as this lives.

@@ -43,6 +43,7 @@ mod handle;
 pub mod http;
 mod inbox;
 mod meeting;
+mod messages;
 pub mod net;
 mod owner;
 pub mod runtime;
@@ -56,17 +57,19 @@ pub use callbacks::{
 pub use changes::{MeshChange, MeshChanges};
 pub use engine::{Engine, StartError};
 pub use handle::links::LinkError;
-pub use handle::{Failure, Handle, Hop, SendOptions, Tunnel};
-pub use inbox::Inbox;
+pub use handle::{Failure, Handle, Hop, Tunnel};
+pub use messages::{Incoming, Message, Outbound, Returned, Subscription};
 pub use owner::Owner;
 pub use setup::{Dial, Known, Listener, OperatorAt, Setup, SetupError};
 pub use stream::{
     FIRST_OWN_CODE, Stream, StreamError, StreamListener, StreamOptions, StreamReader, StreamWriter,
 };
 pub use trunkline_proto as proto;
-pub use trunkline_proto::base::{Hashname, Priority, Space};
+pub use trunkline_proto::base::{Hashname, Namespace, Priority, RecordId, Space};
 pub use trunkline_proto::crypto::Identity;
 pub use trunkline_proto::mesh::Arrival as Broadcast;
+pub use trunkline_proto::wire::package::Code;
+pub use trunkline_proto::wire::sequence::Sequence;
 
 /// The guide's programs compile.
 #[cfg(doctest)]

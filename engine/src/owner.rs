@@ -107,7 +107,7 @@ fn fault(failure: Failure, whom: &Hashname) -> Fault {
             codes::NO_ROUTE,
             format!("no way to {short} is known: `trunkline why {whom}` says what to do"),
         ),
-        Failure::Code { code, by } => {
+        Failure::Code { code, by, .. } => {
             let by = by.map_or_else(|| "this node".to_owned(), |b| format!("{b:?}"));
             Fault::new(code.label(), format!("{short}: {} (said by {by})", code.label()))
         }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use trunkline_proto::base::{Hashname, Limits};
 use trunkline_proto::crypto::{Identity, KeyRecord, SpaceRules};
+use trunkline_proto::message::Settings;
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::switch::streams::StreamLimits;
 use trunkline_proto::wire::link::Cost;
+use trunkline_proto::wire::sequence::Sequence;
 
 use crate::callbacks::Callbacks;
 use crate::config::{Config, Gate, Mesh, PlacementMode, TargetHosts, Transport};
@@ -104,6 +106,8 @@ pub struct Setup {
     /// What it does for others who look for each other, and whom it keeps a line to so that it is
     /// found. Operators, the directory and own addresses are added at the start.
     pub terms: Terms,
+    /// How it packs messages and what it takes.
+    pub messages: Settings,
     /// What peers may reach.
     pub allow: AllowList,
     /// Which messages it takes.
@@ -176,6 +180,7 @@ impl Setup {
             directory: None,
             register: None,
             terms: Terms { bridges: Mesh::default().bridges, ..Terms::default() },
+            messages: Settings { sequence: Some(Sequence::MA), ..Settings::default() },
             allow: AllowList::default(),
             gate: Gate::default(),
             proxies: Vec::new(),
@@ -232,6 +237,7 @@ impl Setup {
         }
         let Mesh { spacer, level, bridges, bridge_rate, bridge_time } = config.mesh;
         setup.terms = Terms { spacer, level, bridges, bridge_rate, bridge_time, ..setup.terms };
+        setup.messages = config.messages.settings(&setup.identity.hashname());
         setup.join(config)?;
         setup.allow = allow_list(config)?;
         setup.gate = config.gate.clone();

@@ -11,7 +11,11 @@ use trunkline::config::Transport;
 use trunkline::proto::base::Priority;
 use trunkline::proto::proxy::{AllowList, Rule};
 use trunkline::proto::stage::plan::Plan;
-use trunkline::{Engine, SendOptions};
+use trunkline::{Code, Engine, Failure, Namespace, Outbound, Sequence};
+
+fn namespace() -> Namespace {
+    Namespace::new("test").expect("a name")
+}
 
 /// A and B, each linked to a relay only.
 fn trio(plan: Plan, transport: Transport, allow: AllowList) -> (Engine, Engine, Engine) {
@@ -73,12 +77,13 @@ fn n12_a_trace_names_each_hop_in_order() {
 fn n4_n5_messages_arrive_whole_sealed_or_plain_at_any_size() {
     for (name, plan) in plans() {
         let (a, _relay, b) = trio(plan, Transport::Plain, AllowList::default());
-        let inbox = b.handle().inbox();
+        let inbox = b.handle().subscribe(namespace(), None).expect("a subscription");
         for sealed in [true, false] {
-            for size in [0usize, 1, 300, 16_292, 16_400, 100_000, 1 << 20] {
+            for size in [0usize, 1, 300, 16_292, 16_400, 100_000, (1 << 20) - 100] {
                 let payload: Bytes = (0..size).map(|i| i as u8).collect::<Vec<_>>().into();
-                let options = SendOptions { sealed, ..SendOptions::default() };
-                a.handle().send(b.handle().hashname(), payload.clone(), options).expect("sent");
+                let mut what = Outbound::to(namespace(), 7.into());
+                what.sequence = Some(if sealed { Sequence::MA } else { Sequence::M });
+                a.handle().notify(b.handle().hashname(), &what, payload.clone()).expect("sent");
                 let got = inbox.next(PATIENCE).unwrap_or_else(|| {
                     panic!(
                         "{name}, sealed {sealed}, {size} bytes: {:?} {:?}",
@@ -86,14 +91,15 @@ fn n4_n5_messages_arrive_whole_sealed_or_plain_at_any_size() {
                         b.handle().report()
                     )
                 });
-                assert_eq!(got.payload.len(), size, "{name} {sealed}");
-                assert!(got.payload == payload && got.sealed == sealed);
+                assert_eq!(got.record().len(), size, "{name} {sealed}");
+                assert!(got.record() == payload && got.proved == sealed);
                 assert_eq!(got.from, a.handle().hashname().address());
             }
         }
-        let options = SendOptions::default();
+        let what = Outbound::to(namespace(), 7.into());
         let too_large = Bytes::from(vec![0; (1 << 20) + 1]);
-        a.handle().send(b.handle().hashname(), too_large, options).expect("taken");
+        let back = a.handle().deliver(b.handle().hashname(), &what, too_large, PATIENCE);
+        assert_eq!(back, Err(Failure::Code { code: Code::TooLarge, by: None, rule: 0 }), "{name}");
     }
 }
 

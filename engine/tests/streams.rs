@@ -402,13 +402,12 @@ fn s24_a_full_mailbox_loses_no_wake_up() {
         spawn(move || {
             let mut full = 0u64;
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                let options = trunkline::SendOptions {
-                    priority: trunkline::Priority::HIGHEST,
-                    sealed: false,
-                    reply: false,
-                };
+                let nobody = trunkline::Namespace::new("nobody").expect("a name");
+                let mut what = trunkline::Outbound::to(nobody, 0.into());
+                what.priority = trunkline::Priority::HIGHEST;
+                what.sequence = Some(trunkline::Sequence::M);
                 let to = trunkline::Hashname::new([9; 32]);
-                full += u64::from(handle.send(to, bytes::Bytes::new(), options).is_err());
+                full += u64::from(handle.notify(to, &what, bytes::Bytes::new()).is_err());
             }
             full
         })

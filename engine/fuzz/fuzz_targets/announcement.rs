@@ -37,6 +37,7 @@ fn word(who: &Identity) -> Vec<u8> {
         life_secs: 1_800,
         head: AnnouncementHead { origin, order },
         capabilities: Capabilities(0),
+        packing: Default::default(),
         name: NodeName::new(b"a name").unwrap(),
         record: who.record().encoded(),
         neighbours: &neighbours,

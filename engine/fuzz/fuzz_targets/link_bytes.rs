@@ -118,6 +118,7 @@ impl Alice {
             limits: Arc::new(Limits::default()),
             stream_limits: StreamLimits::default(),
             terms: Default::default(),
+            messages: Default::default(),
             anonymous: false,
             gate: Arc::default(),
             line_secret: [7; 16],
@@ -147,7 +148,7 @@ impl Alice {
 
     fn open(&mut self, link: LinkId) {
         let (side, transport, cost) = (Side::Accepted, Transport::Plain, Cost::ONE);
-        let opened = Input::LinkOpened { link, side, transport, cost };
+        let opened = Input::LinkOpened { link, side, transport, cost, port: None };
         self.shard.handle(self.now, NOW, opened);
         self.settle();
     }

@@ -75,7 +75,7 @@ fuzz_target!(|data: &[u8]| {
         let mut frame = BytesMut::with_capacity(HEADER + body.len());
         frame.extend_from_slice(&head.emit(body.len()).unwrap());
         frame.extend_from_slice(&body);
-        switch.package(now, NOW, frame);
+        switch.package(now, NOW, Default::default(), frame);
         parts += 1;
         while let Some(effect) = switch.poll() {
             let Effect::Arrived(message) = effect else { panic!("a part wants nothing done") };

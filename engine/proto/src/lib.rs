@@ -10,7 +10,8 @@
 //! 1. [`base`]: time, ids, limits, priority lanes, frames and pools, drop reasons
 //! 2. [`wire`]: every byte format · [`crypto`]: identities, key records, opens, sessions
 //! 3. [`switch`]: hashnames, lines, streams · [`mesh`]: links, link state, routes ·
-//!    [`gate`]: which messages are welcome · [`proxy`]: sockets as bytes on streams
+//!    [`message`]: messages and who takes them · [`gate`]: which are welcome ·
+//!    [`proxy`]: sockets as bytes on streams
 //! 4. [`stage`]: classify, streams, routing, forward, seal
 //! 5. [`shard`]: what one thread runs; composition only
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod base;
 pub mod crypto;
 pub mod gate;
 pub mod mesh;
+pub mod message;
 pub mod proxy;
 pub mod shard;
 pub mod stage;

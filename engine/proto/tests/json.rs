@@ -14,21 +14,26 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
-    BootEpoch, Chance, DropReason, Frame, Hashname, Instant, Limits, Priority, Space, Wall,
+    BootEpoch, Chance, DropReason, Frame, Hashname, Instant, Limits, Namespace, Priority, Space,
+    Wall,
 };
+use trunkline_proto::crypto::packing::head;
 use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
+use trunkline_proto::message::{
+    Incoming, Outbound, Purpose, Sending, Subscription, SubscriptionId,
+};
 use trunkline_proto::shard::{Input, Node, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::streams::StreamKey;
 use trunkline_proto::switch::streams::{Open, ReadState, StreamEvent, StreamLimits};
-use trunkline_proto::switch::{
-    Ask, Effect, LineRef, Message, Question, Setting, State, Switch, Token,
-};
+use trunkline_proto::switch::{Effect, LineRef, Message, Setting, State, Switch};
+use trunkline_proto::wire::envelope::Envelope;
 use trunkline_proto::wire::inner::Inner;
 use trunkline_proto::wire::packet;
 use trunkline_proto::wire::sealed;
+use trunkline_proto::wire::sequence::Sequence;
 use trunkline_proto::wire::stream::StreamPacket;
 
 const WALL: Wall = Wall::from_secs(1_800_000_000);
@@ -47,7 +52,7 @@ struct World {
     /// How long its last datagram was.
     sent: usize,
     streams: Vec<(StreamKey, StreamEvent)>,
-    messages: Vec<Message>,
+    messages: Vec<Incoming>,
     /// The same, by the peer.
     told: Vec<Message>,
     /// The datagrams of the peer go as JSON, too.
@@ -87,6 +92,7 @@ impl World {
             limits,
             stream_limits: StreamLimits::default(),
             terms: Default::default(),
+            messages: Default::default(),
             anonymous: false,
             gate: Arc::default(),
             line_secret: [2; 16],
@@ -109,6 +115,9 @@ impl World {
             told: Vec::new(),
             json_outside,
         };
+        let (id, namespace) = (SubscriptionId(1), envelope().namespace);
+        let all = Subscription { id, namespace, target: None };
+        world.node.handle(NOW, WALL, Input::Post(Role::Partition(0), Post::Subscribe(all)));
         world.carry();
         assert_ne!(world.line, line, "no line");
         world.heard.clear();
@@ -138,7 +147,11 @@ impl World {
                     Effect::Datagram { bytes, .. } => {
                         let bytes = if self.json_outside { as_json(&bytes) } else { bytes };
                         let bytes = BytesMut::from(&bytes[..]);
-                        self.node.handle(NOW, WALL, Input::Datagram { from: self.at[0], bytes });
+                        self.node.handle(
+                            NOW,
+                            WALL,
+                            Input::Datagram { from: self.at[0], port: 0, bytes },
+                        );
                     }
                     Effect::LineUp { line, .. } => self.line = line,
                     Effect::Stream { packet, .. } => self.heard.push(packet),
@@ -150,7 +163,7 @@ impl World {
             while let Some(output) = self.node.poll() {
                 match output {
                     Output::Stream(key, event) => self.streams.push((key, event)),
-                    Output::Line(LineEvent::Arrived(message)) => self.messages.push(message),
+                    Output::Line(LineEvent::Delivered(_, message)) => self.messages.push(message),
                     _ => {}
                 }
             }
@@ -168,10 +181,17 @@ impl World {
 
     /// The node sends a message inside the line.
     fn tell(&mut self, payload: &'static [u8]) {
-        let (priority, payload) = (Priority::DEFAULT, Bytes::from_static(payload));
-        let question = Question::Message { priority, reply: false, sealed: true, payload };
-        let ask = Ask { token: Token(1), peer: self.peer_name, question };
-        self.node.handle(NOW, WALL, Input::Post(Role::Partition(0), Post::Ask(ask)));
+        let mut outbound = Outbound::new(envelope());
+        outbound.sequence = Some(Sequence::MA);
+        let sending = Box::new(Sending {
+            id: 1,
+            to: self.peer_name.address(),
+            hashname: Some(self.peer_name),
+            outbound,
+            purpose: Purpose::Notice,
+            records: vec![Bytes::from_static(payload)],
+        });
+        self.node.handle(NOW, WALL, Input::Post(Role::Partition(0), Post::Send(sending)));
         self.carry();
     }
 
@@ -185,6 +205,15 @@ impl World {
     fn dropped(&self, reason: DropReason) -> u64 {
         self.node.drops().of(reason)
     }
+}
+
+fn envelope() -> Envelope {
+    Envelope::new(Namespace::new("here").unwrap(), 7.into())
+}
+
+/// A message as it is packed inside a line.
+fn packed(record: &[u8]) -> Vec<u8> {
+    [&head(Sequence::MA, &envelope())[..], record].concat()
 }
 
 /// The JSON form of a sealed packet; what is none stays as it is.
@@ -276,14 +305,17 @@ fn s24_a_json_reset_ends_a_stream_with_its_code_and_reason() {
 #[test]
 fn s20_messages_pings_and_the_close_are_taken_as_json() {
     let mut w = World::new(false);
-    w.say(r#"{"message":7,"total":11,"offset":6}"#, b"world");
+    let (hello, ok) = (packed(b"hello world"), packed(b"ok"));
+    let total = hello.len();
+    w.say(&format!(r#"{{"message":7,"total":{total},"offset":6}}"#), &hello[6..]);
     assert!(w.messages.is_empty());
-    w.say(r#"{"message":7,"total":11,"offset":0}"#, b"hello ");
-    w.say(r#"{"message":8,"total":2,"offset":0,"reply":true}"#, b"ok");
-    let got: Vec<_> =
-        w.messages.iter().map(|m| (m.id, m.sealed, m.reply, m.payload.clone())).collect();
-    let expected = [(7, true, false, "hello world".into()), (8, true, true, "ok".into())];
-    assert_eq!(got, expected);
+    w.say(&format!(r#"{{"message":7,"total":{total},"offset":0}}"#), &hello[..6]);
+    w.say(&format!(r#"{{"message":8,"total":{},"offset":0}}"#, ok.len()), &ok);
+    let got: Vec<_> = w.messages.iter().map(|m| (m.id, m.proved, m.record())).collect();
+    assert_eq!(got, [(7, true, "hello world".into()), (8, true, "ok".into())]);
+    // Something of ours that came back, said in JSON: nothing is out, so it means nothing.
+    w.say(r#"{"returned":9,"code":5,"rule":3}"#, b"");
+    assert_eq!(w.node.drops().total(), 1);
     // Answered by as many bytes as asked, JSON and all.
     let pongs = w.peer.counters().unsealed;
     w.say(r#"{"ping":9}"#, b"some padding");
@@ -291,7 +323,7 @@ fn s20_messages_pings_and_the_close_are_taken_as_json() {
     assert_eq!(w.sent, sealed::HEADER + 2 + 10 + 12 + sealed::TAG);
     w.say(r#"{"pong":9}"#, b"nobody asked");
     assert_eq!(w.peer.counters().unsealed, pongs + 1);
-    assert_eq!(w.node.drops().total(), 0);
+    assert_eq!(w.node.drops().total(), 1);
     let lines = |w: &World| {
         let contacts = w.node.switch().unwrap().report(NOW);
         contacts.filter(|c| c.state == State::Connected).count()
@@ -344,10 +376,11 @@ fn s23_messages_pass_streams_that_wait_for_what_was_lost_or_for_credit() {
     w.carry();
     w.heard.clear();
     for n in 1..=3 {
-        w.say(r#"{"message":7,"total":2,"offset":0}"#, b"in");
+        let inside = packed(b"in");
+        w.say(&format!(r#"{{"message":7,"total":{},"offset":0}}"#, inside.len()), &inside);
         w.tell(b"out");
         assert_eq!((w.messages.len(), w.told.len()), (n, n), "each at once");
     }
     assert!(w.heard.is_empty(), "the stream still waits");
-    assert!(w.told.iter().all(|m| m.sealed && m.payload == "out"));
+    assert!(w.told.iter().all(|m| m.sealed && m.payload[..] == packed(b"out")));
 }

@@ -12,13 +12,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
     BootEpoch, Chance, DropReason, Frame, Hashname, Instant, Limits, Priority, Space, Wall,
 };
 use trunkline_proto::crypto::{Identity, LineIds, SpaceRules};
 use trunkline_proto::switch::{
-    Answer, Ask, Effect, LineRef, Question, Setting, State, Switch, Token,
+    Answer, Ask, Effect, LineRef, Outgoing, Question, Setting, State, Switch, Token,
 };
 use trunkline_proto::wire::package::{Code, Content, Header, Return, Sequence};
 
@@ -111,6 +111,14 @@ impl End {
 
     fn hear(&mut self, now: Instant, d: &Flying) {
         self.switch.datagram(now, WALL, d.from, BytesMut::from(d.bytes.as_slice()));
+    }
+
+    /// Sends a message inside the line.
+    fn tell(&mut self, now: Instant, to: &Self, id: u64, text: &[u8]) {
+        let (token, priority, sequence) = (Token(id), Priority::DEFAULT, Sequence::MA);
+        let how = Outgoing { token, priority, reply: false, ttl: None, sequence };
+        let (head, body) = (Bytes::from_static(b"head "), Bytes::copy_from_slice(text));
+        self.switch.send_sealed(now, to.hashname, how, &head, &[body]);
     }
 
     fn drops(&self, reason: DropReason) -> u64 {
@@ -384,6 +392,8 @@ fn a_forged_return_cannot_hold_the_timers() {
         content: Content::Switch,
         destination: a.hashname.address(),
         offset: 0,
+        rule: 0,
+        echo: Default::default(),
     };
     let head = Header {
         priority: Priority::HIGHEST,
@@ -394,12 +404,12 @@ fn a_forged_return_cannot_hold_the_timers() {
         destination: b.hashname.address(),
         source: a.hashname.address(),
         message: 0,
-        total: 22,
+        total: 32,
         offset: 0,
     };
     let mut frame = BytesMut::from(head.emit(Return::LEN).unwrap().as_slice());
     frame.extend_from_slice(&back.emit());
-    b.switch.package(now, WALL, frame);
+    b.switch.package(now, WALL, Default::default(), frame);
     // Half a minute: the test hangs here if a deadline stays in the past.
     pass(now, 300, &mut [&mut b], |_| false);
     assert_eq!(b.switch.state(&a.hashname), State::Resolved);
@@ -459,10 +469,7 @@ fn s15_a_line_nobody_uses_ends_with_its_keys_and_one_in_use_does_not() {
 fn s19_one_way_messages_do_not_make_the_line_suspicious() {
     let (mut a, mut b, mut now) = pair();
     for n in 0..30 {
-        let payload = b"nobody answers this"[..].into();
-        let priority = Priority::DEFAULT;
-        let question = Question::Message { priority, reply: false, sealed: true, payload };
-        a.switch.ask(now, Ask { token: Token(n), peer: b.hashname, question });
+        a.tell(now, &b, n, b"nobody answers this");
         now = pass(now, 20, &mut [&mut a, &mut b], |_| true);
     }
     let arrived = b.switch.counters().unsealed;

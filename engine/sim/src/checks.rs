@@ -169,7 +169,7 @@ impl Watch {
                 names.packets.extend(sealed::of_datagram(bytes));
                 names.opens.extend(sealed::open_of_datagram(bytes));
             }
-            Input::Post(_, Post::Package(frame)) => names.package(frame, &watched.address),
+            Input::Post(_, Post::Package { frame, .. }) => names.package(frame, &watched.address),
             Input::Post(_, Post::Announcement { .. }) => watched.heard = true,
             _ => {}
         }

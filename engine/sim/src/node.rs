@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Instant, LinkId, Wall};
 use trunkline_proto::crypto::{Identity, SpaceRules};
+use trunkline_proto::message::{Subscription, SubscriptionId};
 use trunkline_proto::shard::{Input, Node as Settings, Shard};
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
@@ -94,6 +95,7 @@ impl Node {
             limits: Arc::new(scenario.limits.clone()),
             stream_limits: scenario.stream_limits.clone(),
             terms: self.terms(scenario, everyone),
+            messages: Default::default(),
             anonymous: false,
             gate: Arc::default(),
             line_secret: self.chance.bytes(),
@@ -104,6 +106,7 @@ impl Node {
                 Seat::new(shard, &self.plan, &mut self.chance)
             })
             .collect();
+        self.subscribe();
         self.introduce(scenario, everyone);
         self.dials = Dialled::of(self.index, scenario);
         for dial in 0..self.dials.len() {
@@ -125,6 +128,17 @@ impl Node {
         }
         let introducers = vec![everyone[introducer].hashname()];
         Terms { introducers, local, ..Terms::default() }
+    }
+
+    /// The application takes the messages of the simulation, from the start.
+    fn subscribe(&mut self) {
+        for partition in 0..self.plan.partitions() {
+            let role = Role::Partition(partition);
+            let (id, namespace) = (SubscriptionId(1), crate::apps::asks::namespace());
+            let post = Post::Subscribe(Subscription { id, namespace, target: None });
+            let shard = &mut self.seats[self.plan.seat(role)].shard;
+            shard.handle(Instant::ZERO, DAWN, Input::Post(role, post));
+        }
     }
 
     /// Tells the partitions whom the configuration knows, as the engine does.

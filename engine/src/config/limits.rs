@@ -74,6 +74,10 @@ limits! {
     opens_per_address: count 1, 1_000_000;
     open_timeout: time secs(1), secs(300);
     queued_for_open: count 1, 4_096;
+    waiting_bytes_each: bytes KIB, GIB;
+    waiting_bytes: bytes KIB, 64 * GIB;
+    requests: count 1, 10_000_000;
+    subscriptions: count 1, 65_536;
     lines_per_shard: count 1, 10_000_000;
     contacts_per_shard: count 16, 10_000_000;
     rekey_after: time secs(1), secs(3_600);
@@ -129,6 +133,10 @@ fn contradictions(l: &Limits) -> Vec<String> {
     );
     need(l.frame <= l.lane_bytes, "lane_bytes holds not even one frame");
     need(l.message <= l.assembling, "assembling holds not even one message");
+    need(
+        l.message <= l.waiting_bytes_each && l.waiting_bytes_each <= l.waiting_bytes,
+        "waiting_bytes must hold waiting_bytes_each, and that one message",
+    );
     need(
         l.announcement_interval <= l.announcement_refresh
             && l.announcement_refresh.saturating_mul(2) <= l.announcement_expiry,

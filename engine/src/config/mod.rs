@@ -19,6 +19,7 @@ pub mod gate;
 pub mod keyfile;
 mod limits;
 pub mod membership;
+mod messages;
 mod model;
 mod read;
 pub mod record;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 pub use check::{Finding, Severity};
 pub use error::{ConfigError, Problem};
 pub use gate::{Gate, GateRule};
+pub use messages::{Messages, Pair};
 pub use model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
     LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,

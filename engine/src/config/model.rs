@@ -13,6 +13,7 @@ use trunkline_proto::base::{Hashname, Limits};
 use trunkline_proto::switch::meet::constants::LEVEL;
 
 use super::gate::Gate;
+use super::messages::Messages;
 use super::rules::{HostPort, TargetRule};
 
 /// The port of a node, UDP and TCP, where none is said.
@@ -35,6 +36,8 @@ pub struct Config {
     pub mesh: Mesh,
     /// Which messages it takes.
     pub gate: Gate,
+    /// How messages are packed, and what is taken.
+    pub messages: Messages,
     /// What others may reach through it.
     pub sock: Sock,
     /// Tunnels that are there as long as the node runs.
@@ -65,6 +68,7 @@ impl Config {
             peers: Vec::new(),
             mesh: Mesh::default(),
             gate: Gate::default(),
+            messages: Messages::default(),
             sock: Sock::default(),
             proxies: Vec::new(),
             http: Http::default(),

@@ -11,6 +11,7 @@ use trunkline_proto::crypto::SpaceRules;
 
 use super::gate;
 use super::limits;
+use super::messages;
 use super::model::{
     Config, Control, DEFAULT_PORT, Gateway, Http, Link, LinkListener, Listen, Log, LogFormat,
     LogLevel, Mesh, Node, Operator, Peer, Placement, PlacementMode, Proxy, RecordSource, Sock,
@@ -48,6 +49,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
     let peers = all(root.sections("peer", MOST_SECTIONS), |s| peer(s, base));
     let mesh = mesh(root.section("mesh"));
     let gate = gate::read(root.section("gate"), &links);
+    let messages = messages::read(root.section("messages"));
     let sock = sock(root.section("sock"));
     let proxies = all(root.sections("proxy", MOST_SECTIONS), proxy);
     let http = http(root.section("http"));
@@ -68,6 +70,7 @@ pub(super) fn read(mut root: Section<'_, '_>, base: &Path) -> Option<Config> {
         peers,
         mesh,
         gate,
+        messages,
         sock,
         proxies,
         http,

@@ -65,6 +65,8 @@ pub(crate) enum Command {
     },
     /// Look something up in the link state.
     Routing(Box<dyn FnOnce(&Routing, Instant) + Send>),
+    /// Say that everything before this was done.
+    Sync(Reply<()>),
     /// How are you?
     Report(Reply<Report>),
     /// Say goodbye to everyone.

@@ -36,6 +36,8 @@ struct Reader {
     token: Token,
     side: session::Side,
     cost: Cost,
+    /// The port of ours it was accepted at.
+    port: Option<u16>,
     /// Which of the configured links this is.
     dial: Option<usize>,
     remote: SocketAddr,
@@ -111,6 +113,8 @@ pub struct Connection {
     pub side: session::Side,
     /// Our cost of sending there.
     pub cost: Cost,
+    /// The port of ours it was accepted at; none if we called.
+    pub port: Option<u16>,
     /// Which of the configured links this is.
     pub dial: Option<usize>,
     /// Where it leads.
@@ -155,7 +159,7 @@ impl Readers {
     ) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut connection.transport, token, interest)?;
-        let Connection { transport, side, cost, dial, remote } = connection;
+        let Connection { transport, side, cost, port, dial, remote } = connection;
         let handshake = Some(now + limits.tls_handshake);
         let partial = BytesMut::new();
         let reader = Reader {
@@ -163,6 +167,7 @@ impl Readers {
             token,
             side,
             cost,
+            port,
             dial,
             remote,
             handshake,
@@ -252,9 +257,10 @@ impl Readers {
                 Ok(HandshakeState::Done { peer }) => {
                     reader.handshake = None;
                     let transport = proof(peer);
-                    let (side, cost) = (reader.side, reader.cost);
+                    let (side, cost, port) = (reader.side, reader.cost, reader.port);
                     opened = Some(reader.transport.try_clone().map_err(|e| e.to_string())?);
-                    shard.handle(now, wall, Input::LinkOpened { link, side, transport, cost });
+                    let input = Input::LinkOpened { link, side, transport, cost, port };
+                    shard.handle(now, wall, input);
                 }
                 Err(error) => return Err(format!("handshake: {error}")),
             }

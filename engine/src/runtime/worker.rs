@@ -23,6 +23,7 @@ use crossbeam::channel::Sender as Questions;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
+use trunkline_proto::message::{Incoming as Message, SubscriptionId};
 use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::links::LinkEvent;
@@ -30,7 +31,8 @@ use trunkline_proto::stage::meeting::MeetEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::switch::{Answer, Message};
+use trunkline_proto::switch::Answer;
+use trunkline_proto::wire::package::Code;
 
 use connections::Dialled;
 
@@ -44,6 +46,7 @@ use super::tunnels::{Context, Tunnels};
 use crate::callbacks::{AnonPacket, Event, LinePacket, StateChange};
 use crate::engine::Shared;
 use crate::meeting::LookUp;
+use crate::messages::Sink;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
 
@@ -53,6 +56,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const LETTERS: usize = 1_024;
 /// Datagrams received before others get their turn.
 const DATAGRAMS: usize = 256;
+/// Subscribers whose room for messages is kept from round to round.
+const SINKS: usize = 16;
 /// Posts that could not be delivered and must not be lost, kept per worker.
 const KEPT: usize = 16_384;
 
@@ -107,7 +112,7 @@ pub(crate) struct Worker {
     /// Whom to ask for the keys of others, on the seat that is asked for them.
     lookups: Option<Questions<LookUp>>,
     /// Messages for the application, of this round.
-    arrived: Vec<Message>,
+    arrived: Vec<(SubscriptionId, Vec<Message>)>,
     pool: FramePool,
     nap: Nap,
     stopping: bool,
@@ -319,6 +324,9 @@ impl Worker {
                     look(stage.routing(), now);
                 }
             }
+            Command::Sync(reply) => {
+                let _ = reply.send(());
+            }
             Command::Report(reply) => {
                 let _ = reply.send(self.report(now));
             }
@@ -381,7 +389,8 @@ impl Worker {
         let wall = Clock::wall();
         let Self { udp, received, shard, .. } = self;
         let Some(udp) = udp.get_mut(index).filter(|u| u.unread) else { return };
-        let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, bytes });
+        let port = udp.port.local_addr().port();
+        let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, port, bytes });
         match udp.port.recv(received, DATAGRAMS, take) {
             Ok(n) => udp.unread = n >= DATAGRAMS,
             Err(error) => {
@@ -435,11 +444,12 @@ impl Worker {
             }
             self.shard.flush(now, wall);
             if !more && !self.shard.has_output() {
-                break;
+                // What finds no room goes back, and has to be passed on, too.
+                self.give_messages(now);
+                if !self.shard.has_output() {
+                    break;
+                }
             }
-        }
-        if !self.arrived.is_empty() {
-            self.shared.arrived(&mut self.arrived);
         }
     }
 
@@ -466,10 +476,66 @@ impl Worker {
         }
     }
 
+    /// Keeps a message until the end of the round.
+    fn keep(&mut self, id: SubscriptionId, message: Message) {
+        match self.arrived.iter_mut().find(|(held, _)| *held == id) {
+            Some((_, messages)) => messages.push(message),
+            None => self.arrived.push((id, vec![message])),
+        }
+    }
+
+    /// Gives subscribers what a round brought. What finds no room goes back.
+    fn give_messages(&mut self, now: Instant) {
+        for at in 0..self.arrived.len() {
+            let Some((id, messages)) = self.arrived.get_mut(at) else { return };
+            let (id, mut messages) = (*id, std::mem::take(messages));
+            let count = messages.len();
+            let traced = messages.iter().enumerate().filter(|(_, m)| m.trace);
+            let traced: Vec<(usize, Message)> = traced.map(|(at, m)| (at, m.clone())).collect();
+            let code = match self.shared.post.sink(id) {
+                Some(Sink::Inbox(inbox)) => {
+                    inbox.put(&mut messages);
+                    Code::QueueFull
+                }
+                Some(Sink::Callback(place)) => {
+                    let dispatch = &self.shared.dispatch;
+                    let handed =
+                        messages.drain(..).filter_map(|m| dispatch.message(place, m).err());
+                    messages = handed.collect();
+                    Code::QueueFull
+                }
+                // Whoever subscribed is gone, and this partition did not hear of it.
+                None => Code::UnknownTarget,
+            };
+            if code == Code::UnknownTarget
+                && let Some(partition) = self.partition
+            {
+                let post = Post::Unsubscribe(id);
+                let input = Input::Post(Role::Partition(partition), post);
+                self.shard.handle(now, Clock::wall(), input);
+            }
+            self.shared.post.overflow(messages.len());
+            let taken = count - messages.len();
+            for (_, message) in traced.iter().filter(|(at, _)| *at < taken) {
+                self.shard.give_back(now, Clock::wall(), message, Code::Arrived);
+            }
+            for message in messages.drain(..) {
+                self.shard.give_back(now, Clock::wall(), &message, code);
+            }
+            // The room stays for the next round.
+            if let Some((_, room)) = self.arrived.get_mut(at) {
+                *room = messages;
+            }
+        }
+        self.arrived.truncate(SINKS);
+    }
+
     fn line_event(&mut self, event: LineEvent) {
         match event {
             LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
-            LineEvent::Arrived(message) => self.arrived.push(message),
+            LineEvent::Delivered(id, message) => self.keep(id, message),
+            LineEvent::Replied(id, message) => self.shared.post.replied(id, message),
+            LineEvent::CameBack(back) => self.shared.came_back(back),
             LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
             LineEvent::Unhandled { peer, packet } => {
                 self.unhandled(LinePacket::new(peer, packet).map(Event::LinePacket));

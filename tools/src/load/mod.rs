@@ -166,7 +166,10 @@ fn measure(
             .receivers
             .iter()
             .map(|engine| {
-                let (to, inbox) = (engine.handle().hashname(), engine.handle().inbox());
+                let to = engine.handle().hashname();
+                let inbox = engine.handle().subscribe(sender::namespace(), None);
+                // Nothing else subscribes at a node of this program.
+                let inbox = inbox.expect("a subscription");
                 let mut own: Vec<&Pair> = pairs.iter().flatten().filter(|p| p.to == to).collect();
                 own.sort_by_key(|p| p.number);
                 let receiver = Receiver::new(inbox, &span, own);

@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use trunkline::Inbox;
-use trunkline::proto::switch::Message;
+use trunkline::{Message, Subscription};
 
 use super::payload::{Arrival, Sequence, Stamp};
 use super::sender::LEVELS;
@@ -65,7 +64,7 @@ impl Received {
 /// One receiver.
 #[derive(Debug)]
 pub(super) struct Receiver<'a> {
-    inbox: Inbox,
+    inbox: Subscription,
     span: &'a Span,
     /// By their numbers here.
     pairs: Vec<&'a Pair>,
@@ -76,7 +75,7 @@ pub(super) struct Receiver<'a> {
 impl<'a> Receiver<'a> {
     /// A receiver of these pairs, in the order of their numbers.
     #[must_use]
-    pub(super) fn new(inbox: Inbox, span: &'a Span, pairs: Vec<&'a Pair>) -> Self {
+    pub(super) fn new(inbox: Subscription, span: &'a Span, pairs: Vec<&'a Pair>) -> Self {
         let mut flows = Vec::new();
         flows.resize_with(pairs.len() * LEVELS, Sequence::default);
         Self { inbox, span, pairs, flows, got: Received::default() }
@@ -118,7 +117,7 @@ impl<'a> Receiver<'a> {
 
     /// Which pair it is of, and how it came.
     fn note(&mut self, now: u64, message: &Message) -> Option<(usize, Arrival)> {
-        let stamp = Stamp::read(&message.payload)?;
+        let stamp = Stamp::read(&message.record())?;
         let flow = usize::try_from(stamp.flow).ok()?;
         let arrival = self.flows.get_mut(flow)?.note(stamp.sequence);
         let measured = self.span.measures(stamp.due);

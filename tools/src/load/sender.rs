@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use trunkline::{Handle, SendOptions};
-use trunkline_proto::base::{Chance, Priority};
+use trunkline::{Handle, Outbound, Sequence};
+use trunkline_proto::base::{Chance, Namespace, Priority};
 
 use super::mix::Mix;
 use super::payload::{Press, Stamp};
@@ -22,6 +22,16 @@ use crate::kernel;
 pub(super) const LEVELS: usize = Priority::HIGHEST.level() as usize + 1;
 /// How long a window may stand still before what is in it counts as lost.
 const STALL: u64 = 1_000_000_000;
+
+/// Which kind of record the messages carry.
+const RECORD: u64 = 1;
+
+/// Where the messages go at their receivers.
+#[must_use]
+pub(super) fn namespace() -> Namespace {
+    // The name is a constant that is one.
+    Namespace::new("load").expect("a name")
+}
 
 /// When messages are sent.
 #[derive(Clone, Copy, Debug)]
@@ -207,9 +217,11 @@ impl<'a> Sender<'a> {
         let Some(to) = self.pairs.get(index).map(|o| o.pair.to) else { return };
         for (level, waiting) in (0..=Priority::HIGHEST.level()).zip(&mut self.waiting).rev() {
             let priority = Priority::from_low_bits(level);
-            let options = SendOptions { priority, sealed: self.how.sealed, reply: false };
+            let mut what = Outbound::to(namespace(), RECORD.into());
+            what.priority = priority;
+            what.sequence = Some(if self.how.sealed { Sequence::MA } else { Sequence::M });
             while !waiting.is_empty() {
-                self.handle.send_many(to, waiting, options);
+                self.handle.send_many(to, &what, waiting);
                 if !waiting.is_empty() {
                     self.done.refused += 1;
                     if self.span.is_over(self.span.now()) {

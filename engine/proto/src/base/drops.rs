@@ -60,6 +60,10 @@ pub enum DropReason {
     UnknownStream,
     /// A peer broke a limit it had been told.
     LimitBroken,
+    /// Refused by a rule.
+    Refused,
+    /// Packed more weakly than is accepted.
+    TooWeak,
     /// Nothing here handles such a packet.
     Unhandled,
     /// This node is stopping.
@@ -68,7 +72,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Truncated,
         Self::Oversized,
         Self::Malformed,
@@ -96,6 +100,8 @@ impl DropReason {
         Self::StaleAnnouncement,
         Self::UnknownStream,
         Self::LimitBroken,
+        Self::Refused,
+        Self::TooWeak,
         Self::Unhandled,
         Self::ShuttingDown,
     ];
@@ -131,6 +137,8 @@ impl DropReason {
             Self::StaleAnnouncement => "stale-announcement",
             Self::UnknownStream => "unknown-stream",
             Self::LimitBroken => "limit-broken",
+            Self::Refused => "refused",
+            Self::TooWeak => "sequence-too-weak",
             Self::Unhandled => "unhandled",
             Self::ShuttingDown => "shutting-down",
         }

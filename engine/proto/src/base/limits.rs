@@ -20,6 +20,15 @@ pub struct Limits {
     pub open_timeout: Duration,
     /// Packets kept for a line that is being opened. 64 × 16 KiB = 1 MiB K.
     pub queued_for_open: usize,
+    /// Bytes of messages that wait for a line to one hashname. 4 MiB K.
+    pub waiting_bytes_each: usize,
+    /// The same for all hashnames of a shard. 32 MiB.
+    pub waiting_bytes: usize,
+    /// Requests of a shard that wait for their replies. 65,536 × ~100 bytes = 6 MiB.
+    pub requests: usize,
+    /// Subscriptions of a node. 1,024 × ~150 bytes in each shard, and what waits for whoever
+    /// subscribed.
+    pub subscriptions: usize,
     /// Hashnames a shard has lines to. 100,000 × 4 KiB = 400 MiB at the very most.
     pub lines_per_shard: usize,
     /// Hashnames known to a shard without a line. × ~1.5 KiB (the key record) = 24 MiB.
@@ -87,6 +96,10 @@ impl Default for Limits {
             opens_per_address: 20,
             open_timeout: Duration::from_secs(20),
             queued_for_open: 64,
+            waiting_bytes_each: 4 << 20,
+            waiting_bytes: 32 << 20,
+            requests: 65_536,
+            subscriptions: 1_024,
             lines_per_shard: 100_000,
             contacts_per_shard: 16_384,
             rekey_after: Duration::from_secs(120),

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod chance;
 pub mod drops;
+pub mod entrance;
 pub mod frame;
 pub mod id;
 pub mod lanes;
@@ -16,6 +17,7 @@ pub mod timers;
 
 pub use chance::Chance;
 pub use drops::{DropReason, Drops};
+pub use entrance::Entrance;
 pub use frame::{Frame, FramePool};
 pub use id::{Address, BootEpoch, Hashname, LineId, LinkId, Priority, Space};
 pub use lanes::{Lane, LaneBounds, Lanes};

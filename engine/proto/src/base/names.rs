@@ -25,6 +25,9 @@ pub struct Namespace {
 pub struct NotAName;
 
 impl Namespace {
+    /// The name of nothing: no text reads as it, and no packet.
+    pub(crate) const NONE: Self = Self { bytes: [0; NAME_MAX], len: 0 };
+
     /// The namespace of that name.
     ///
     /// # Errors
@@ -137,6 +140,12 @@ impl RecordId {
     /// [`NotARecordId`].
     pub fn text(text: &str) -> Result<Self, NotARecordId> {
         RecordText::from_bytes(text.as_bytes()).map(Self::Text)
+    }
+}
+
+impl From<u64> for RecordId {
+    fn from(number: u64) -> Self {
+        Self::Integer(number)
     }
 }
 

@@ -5,7 +5,7 @@
 //! its owner has, [`keyfile`] is how the owner keeps it. `noise` puts aws-lc-rs under the
 //! Noise handshake, [`open`] is that handshake with its three packets, [`cookie`] what is
 //! checked before it costs anything. [`session`] is what it leaves behind, and [`line_id`]
-//! how a packet finds it. [`voucher`] is an operator's word for somebody, [`space`] whose word counts
+//! how a packet finds it. [`packing`] turns messages into bytes and back. [`voucher`] is an operator's word for somebody, [`space`] whose word counts
 //! where.
 //!
 //! This room never asks for a clock and stores nothing about addresses. Whether a record or an epoch
@@ -17,6 +17,7 @@ pub mod keyfile;
 pub mod line_id;
 mod noise;
 pub mod open;
+pub mod packing;
 pub mod record;
 pub mod session;
 pub mod space;

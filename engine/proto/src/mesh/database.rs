@@ -38,6 +38,7 @@ use super::pace::{Pace, Rate};
 use crate::base::{Address, DropReason, Hashname, Instant, Limits, Wall};
 use crate::wire::announce::{Announcement, AnnouncementHead, DigestEntry, Neighbour, Order};
 use crate::wire::link::{Capabilities, NodeName};
+use crate::wire::sequence::PackTerms;
 
 /// Place of an entry; used again after the entry is gone.
 pub type Slot = u32;
@@ -69,6 +70,8 @@ pub struct Entry {
     pub name: NodeName,
     /// What the origin can do.
     pub capabilities: Capabilities,
+    /// How the origin packs and what it takes.
+    pub packing: PackTerms,
     /// The origin's links, ascending by address.
     pub neighbours: Box<[Neighbour]>,
     /// The announcement as it came.
@@ -107,6 +110,8 @@ pub struct Installed {
     pub links_changed: bool,
     /// Nothing was held of the origin.
     pub is_new: bool,
+    /// The origin is new or packs otherwise than before.
+    pub packing_changed: bool,
 }
 
 /// What every node says about its links. At most `limits.origins` others × 4 KiB and some.
@@ -245,6 +250,7 @@ impl Database {
         }
         let is_new = held.is_none();
         let links_changed = held.is_none_or(|h| h.neighbours != neighbours);
+        let packing_changed = held.is_none_or(|h| h.packing != said.packing);
         let mut pace = held.map(|h| h.pace).unwrap_or_default();
         pace.note(now, self.rate, 1);
         let expires = now + (life - age);
@@ -254,6 +260,7 @@ impl Database {
             order,
             name: said.name,
             capabilities: said.capabilities,
+            packing: said.packing,
             neighbours,
             // A copy of its own: what came may be a slice of a large buffer.
             body: Bytes::copy_from_slice(body),
@@ -267,7 +274,7 @@ impl Database {
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(entry);
         }
-        Ok(Installed { slot, links_changed, is_new })
+        Ok(Installed { slot, links_changed, is_new, packing_changed })
     }
 
     /// Forgets an origin.

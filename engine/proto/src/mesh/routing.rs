@@ -49,6 +49,7 @@ use crate::base::{
 use crate::crypto::{Identity, KeyRecord};
 use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, Digest, Neighbour};
 use crate::wire::link::{Capabilities, Cost, NodeName};
+use crate::wire::sequence::PackTerms;
 use adjacent::{Neighbours, NewWay, Part};
 use damping::Damping;
 use own::Own;
@@ -98,6 +99,8 @@ pub enum RoutingOutput {
         /// Who was at its other end.
         peer: Hashname,
     },
+    /// How another node packs and what it takes: new, or changed.
+    Packs(Hashname, PackTerms),
     /// A node came into reach.
     NodeUp(Hashname),
     /// A node went out of reach.
@@ -192,6 +195,11 @@ impl Routing {
             limits: limits.clone(),
             identity,
         }
+    }
+
+    /// How this node packs and what it takes, said to all others from its next announcement on.
+    pub const fn pack(&mut self, packing: PackTerms) {
+        self.own.pack(packing);
     }
 
     /// A link to a proved and welcome peer came up. `epoch` is the one of its hello, `cost` what
@@ -386,6 +394,9 @@ impl Routing {
         if known.is_none_or(|k| k != record) && hashname != self.identity.hashname() {
             self.records.insert(said.head.origin, Arc::clone(record));
             self.outputs.push_back(RoutingOutput::Learned(Arc::clone(record)));
+        }
+        if installed.packing_changed && hashname != self.identity.hashname() {
+            self.outputs.push_back(RoutingOutput::Packs(hashname, said.packing));
         }
         self.spread(installed.slot, from);
         if installed.links_changed {

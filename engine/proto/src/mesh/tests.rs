@@ -49,6 +49,7 @@ pub(crate) fn word(who: &Identity, epoch: u64, sequence: u64, to: &[Address]) ->
         life_secs: 1_800,
         head: AnnouncementHead { origin: who.hashname().address(), order },
         capabilities: Capabilities(0),
+        packing: Default::default(),
         name: NodeName::default(),
         record: who.record().encoded(),
         neighbours: &neighbours,

@@ -25,10 +25,12 @@ use crate::crypto::open;
 use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::gate::{Gate, Note, Rules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
+use crate::message::{self, Incoming};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
 use crate::stage::links::{LinkEvent, LinkReport, Links};
 use crate::stage::meeting::{MeetEvent, MeetingStage};
+use crate::stage::messages::Judge;
 use crate::stage::plan::{Plan, Role};
 use crate::stage::post::{Post, Posts};
 use crate::stage::routing::{MeshEvent, RoutingStage};
@@ -40,7 +42,7 @@ use crate::switch::streams::{
 };
 use crate::switch::{SPACER, Setting, Switch};
 use crate::wire::link::{Capabilities, Cost, NodeName};
-use crate::wire::package::Sequence;
+use crate::wire::package::{Code as MessageCode, Sequence};
 
 /// What a node is told when it begins; the same for all its shards.
 #[derive(Clone, Debug)]
@@ -61,6 +63,8 @@ pub struct Node {
     pub stream_limits: StreamLimits,
     /// What it does for others, and whom it asks.
     pub terms: Terms,
+    /// How it packs messages and what it takes.
+    pub messages: message::Settings,
     /// Whether the application takes packets that nothing here knows, from outside any line.
     pub anonymous: bool,
     /// Which messages it takes.
@@ -78,6 +82,8 @@ pub enum Input {
     Datagram {
         /// Where from.
         from: SocketAddr,
+        /// The port of ours it came in at.
+        port: u16,
         /// What.
         bytes: BytesMut,
     },
@@ -91,6 +97,8 @@ pub enum Input {
         transport: Transport,
         /// Our cost of sending there.
         cost: Cost,
+        /// The listening port the neighbour came to; none if we called it.
+        port: Option<u16>,
     },
     /// A link's transport is gone.
     LinkClosed(LinkId),
@@ -195,14 +203,15 @@ impl Shard {
                         ids: ids.clone(),
                     };
                     shard.partition = partition;
-                    shard.lines = Some(Lines::new(plan, setting, chance.fork()));
+                    let messages = node.messages.clone();
+                    shard.lines = Some(Lines::new(plan, setting, messages, chance.fork()));
                 }
                 Role::Streams(_) => {
                     let limits = node.stream_limits.clone();
                     shard.streams = Some(StreamStage::new(us, plan, limits, chance));
                 }
                 Role::Routing => {
-                    let routing = Routing::new(
+                    let mut routing = Routing::new(
                         node.identity.clone(),
                         node.epoch,
                         node.name,
@@ -210,6 +219,7 @@ impl Shard {
                         &node.limits,
                         chance.fork(),
                     );
+                    routing.pack(node.messages.terms);
                     shard.routing = Some(RoutingStage::new(plan, routing));
                 }
                 Role::Meeting => {
@@ -236,11 +246,11 @@ impl Shard {
     pub fn handle(&mut self, now: Instant, wall: Wall, input: Input) {
         match input {
             Input::Post(role, post) => self.posts.push(role, post),
-            Input::Datagram { from, bytes } => {
-                let post = Post::Datagram { from, bytes, paid: false };
+            Input::Datagram { from, port, bytes } => {
+                let post = Post::Datagram { from, port, bytes, paid: false };
                 self.posts.push(Role::Partition(self.partition), post);
             }
-            Input::LinkOpened { link, side, transport, cost } => {
+            Input::LinkOpened { link, side, transport, cost, port } => {
                 let terms = LinkTerms {
                     cost,
                     name: self.name,
@@ -262,7 +272,7 @@ impl Shard {
                 let Self { links, posts, outputs, .. } = self;
                 let events = &mut |e| outputs.push_back(Output::Link(e));
                 if let Ok(session) = session {
-                    links.open(link, session, cost, posts, events);
+                    links.open((link, port), session, cost, posts, events);
                 }
             }
             Input::LinkClosed(link) => {
@@ -449,7 +459,9 @@ impl Shard {
                 }
             }
             Role::Forward(_) => match (forward, post) {
-                (Some(f), Post::Transit { from, frames }) => f.transit(now, from, frames, posts),
+                (Some(f), Post::Transit { from, entrance, frames }) => {
+                    f.transit(now, (from, entrance), frames, posts);
+                }
                 (Some(f), Post::Originate(frame)) => f.originate(now, frame, posts),
                 (Some(f), Post::Refused { run, code }) => f.refused(now, &run, code, posts),
                 (Some(f), Post::Routes(routes)) => f.set_routes(routes),
@@ -460,6 +472,27 @@ impl Shard {
                     writer.handle(post, posts);
                 }
             }
+        }
+    }
+}
+
+/// What an application does with messages, on the seat of the partition that brought them.
+impl Shard {
+    /// Tells the sender of a message what became of it: that it was handed over, if it asks for
+    /// that, or that nobody has room for it.
+    pub fn give_back(&mut self, now: Instant, wall: Wall, incoming: &Incoming, code: MessageCode) {
+        let Self { lines, posts, outputs, .. } = self;
+        if let Some(lines) = lines {
+            let events = &mut |e| outputs.push_back(Output::Line(e));
+            lines.give_back(now, incoming, code, posts, events);
+        }
+        self.run(now, wall);
+    }
+
+    /// Has all messages for this node judged from now on, as far as this seat brings them.
+    pub fn set_judge(&mut self, judge: Box<dyn Judge>) {
+        if let Some(lines) = &mut self.lines {
+            lines.messages_mut().set_judge(judge);
         }
     }
 }
@@ -591,6 +624,9 @@ impl Shard {
         all.merge(self.links.drops());
         if let Some(switch) = self.switch() {
             all.merge(&switch.counters().drops);
+        }
+        if let Some(lines) = &self.lines {
+            all.merge(lines.messages().drops());
         }
         if let Some(streams) = &self.streams {
             all.merge(streams.drops());

@@ -16,8 +16,8 @@ use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::lanes::Lane;
 use crate::base::{
-    Address, Chance, DropReason, Drops, Hashname, Instant, Limits, LineId, LinkId, Priority,
-    RateTable,
+    Address, Chance, DropReason, Drops, Entrance, Hashname, Instant, Limits, LineId, LinkId,
+    Priority, RateTable,
 };
 use crate::crypto::LineIds;
 use crate::mesh::RouteTable;
@@ -109,7 +109,13 @@ impl Forward {
     }
 
     /// Sends on what a neighbour sent: whole package frames, one after the other.
-    pub fn transit(&mut self, now: Instant, from: LinkId, mut frames: BytesMut, out: &mut Posts) {
+    pub fn transit(
+        &mut self,
+        now: Instant,
+        (from, entrance): (LinkId, Entrance),
+        mut frames: BytesMut,
+        out: &mut Posts,
+    ) {
         let mut open: Option<Open> = None;
         loop {
             let start = open.as_ref().map_or(0, |o| o.bytes);
@@ -138,7 +144,7 @@ impl Forward {
                 }
                 Verdict::Local => {
                     self.flush(&mut frames, open.take(), out);
-                    self.deliver(now, frames.split_to(length), out);
+                    self.deliver(now, entrance, frames.split_to(length), out);
                 }
                 Verdict::Stop(reason, code) => {
                     self.flush(&mut frames, open.take(), out);
@@ -165,7 +171,8 @@ impl Forward {
         self.counters.originated += u64::from(frames);
         if destination == self.us {
             while let Some(length) = frame_length(&packages).filter(|l| *l <= packages.len()) {
-                self.deliver(now, packages.split_to(length), out);
+                let entrance = Entrance::default();
+                self.deliver(now, entrance, packages.split_to(length), out);
             }
             return;
         }
@@ -231,7 +238,7 @@ impl Forward {
     }
 
     /// A package for this node: to the partition it concerns, or answered here.
-    fn deliver(&mut self, now: Instant, frame: BytesMut, out: &mut Posts) {
+    fn deliver(&mut self, now: Instant, entrance: Entrance, frame: BytesMut, out: &mut Posts) {
         let header = match Header::parse(&frame) {
             Ok(h) => h,
             Err(reason) => return self.counters.drops.count(reason),
@@ -249,7 +256,7 @@ impl Forward {
             },
             Content::Message | Content::Switch => self.plan.partition_of(&header.source),
         };
-        out.push(Role::Partition(concerns), Post::Package(frame));
+        out.push(Role::Partition(concerns), Post::Package { entrance, frame });
     }
 
     fn owner(&self, frame: &[u8]) -> Option<u16> {
@@ -269,6 +276,8 @@ impl Forward {
             content: header.content,
             destination: header.destination,
             offset: header.offset,
+            rule: 0,
+            echo: package::echo(frame.get(HEADER..).unwrap_or_default()),
         };
         let answer = Header {
             priority: Priority::HIGHEST,

@@ -11,7 +11,9 @@ use bytes::{Bytes, BytesMut};
 use super::outgoing::Run;
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
-use crate::base::{Chance, DropReason, Drops, Hashname, Instant, Keyed, Lane, LinkId, Map, Wall};
+use crate::base::{
+    Chance, DropReason, Drops, Entrance, Hashname, Instant, Keyed, Lane, LinkId, Map, Wall,
+};
 use crate::crypto::KeyRecord;
 use crate::mesh::{Cause, LinkDownReason, LinkOutput, LinkSession};
 use crate::wire::link::{Cost, HEADER_LEN, LinkHeader, LinkKind};
@@ -32,6 +34,8 @@ const JUDGED_EVERY: Duration = Duration::from_secs(60);
 struct Link {
     session: LinkSession,
     cost: Cost,
+    /// Where it leads in: the port it was accepted at, and the neighbour once proved.
+    entrance: Entrance,
     peer: Option<Hashname>,
     frames: u64,
     bytes: u64,
@@ -72,17 +76,19 @@ impl Links {
         Self { plan, judging, links: Keyed::map(chance), drops: Drops::default() }
     }
 
-    /// A transport is established; its session begins.
+    /// A transport is established, if by a neighbour at this port; its session begins.
     pub fn open(
         &mut self,
-        link: LinkId,
+        (link, port): (LinkId, Option<u16>),
         session: LinkSession,
         cost: Cost,
         out: &mut Posts,
         events: &mut impl FnMut(LinkEvent),
     ) {
         out.push(self.plan.writer_of(link), Post::LinkOpened(link));
-        self.links.insert(link, Link { session, cost, peer: None, frames: 0, bytes: 0 });
+        let entrance = Entrance { port, neighbour: None };
+        let (peer, frames, bytes) = (None, 0, 0);
+        self.links.insert(link, Link { session, cost, entrance, peer, frames, bytes });
         self.settle(link, out, events);
     }
 
@@ -108,7 +114,8 @@ impl Links {
             match held.next_piece(bytes) {
                 Ok(Piece::Packages(count, frames)) => {
                     packages += count;
-                    out.push(forward, Post::Transit { from: link, frames });
+                    let (from, entrance) = (link, held.entrance);
+                    out.push(forward, Post::Transit { from, entrance, frames });
                 }
                 Ok(Piece::Announcement(body)) => {
                     out.push(Role::Routing, Post::Announcement { link, body });
@@ -244,6 +251,7 @@ impl Links {
                 Some(LinkOutput::Up(proved)) => {
                     let (peer, epoch, cost) = (proved.record, proved.epoch, held.cost);
                     held.peer = Some(peer.hashname());
+                    held.entrance.neighbour = Some(peer.hashname().address());
                     out.push(Role::Routing, Post::LinkUp { link, peer: peer.clone(), epoch, cost });
                     events(LinkEvent::Up(link, peer));
                 }
@@ -353,7 +361,7 @@ mod tests {
         )
         .unwrap();
         let mut links = Links::new(Plan::collapsed(1), false, &mut chance);
-        links.open(LINK, session, Cost::ONE, &mut Posts::default(), &mut |_| {});
+        links.open((LINK, None), session, Cost::ONE, &mut Posts::default(), &mut |_| {});
         links.links.get_mut(&LINK).unwrap().peer = Some(member(1).hashname());
         links
     }

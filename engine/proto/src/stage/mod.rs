@@ -15,6 +15,7 @@ pub mod forward;
 pub mod lines;
 pub mod links;
 pub mod meeting;
+pub mod messages;
 pub mod outgoing;
 pub mod plan;
 pub mod post;

@@ -9,12 +9,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::outgoing::Run;
 use super::plan::Role;
-use crate::base::{BootEpoch, Frame, Hashname, Lane, LinkId, Priority};
+use crate::base::{Address, BootEpoch, Entrance, Frame, Hashname, Lane, LinkId, Priority};
 use crate::crypto::KeyRecord;
 use crate::mesh::RouteTable;
+use crate::message::{Broadcast, Sending, Subscription, SubscriptionId};
 use crate::switch::{Ask, Introduction, LineRef, Note, Token};
 use crate::wire::link::Cost;
 use crate::wire::package::Code;
+use crate::wire::sequence::PackTerms;
 
 /// Something one role asks of another.
 #[derive(Debug)]
@@ -23,13 +25,20 @@ pub enum Post {
     Datagram {
         /// Where from, unproved.
         from: SocketAddr,
+        /// The port of ours it came in at.
+        port: u16,
         /// What.
         bytes: BytesMut,
         /// An open that another partition has asked for a cookie, if any was due.
         paid: bool,
     },
-    /// To a partition: a package for this node came in, whole, with its link header.
-    Package(BytesMut),
+    /// To a partition: a package for this node came in.
+    Package {
+        /// Where it came in.
+        entrance: Entrance,
+        /// It, whole, with its link header.
+        frame: BytesMut,
+    },
     /// To a partition: seal this and send it.
     Seal {
         /// On which line.
@@ -45,6 +54,16 @@ pub enum Post {
     Unwant(Hashname),
     /// To a partition: the application asks for something.
     Ask(Ask),
+    /// To a partition: messages of the application are to be sent to a node of its.
+    Send(Box<Sending>),
+    /// To a partition: how a node packs messages and what it takes.
+    Packs(Address, PackTerms),
+    /// To every partition: somebody takes messages, as long as the number says.
+    Subscribe(Subscription),
+    /// To every partition: nobody takes messages by this number any more.
+    Unsubscribe(SubscriptionId),
+    /// To the partition of a broadcast's origin: hand it to whoever takes it here.
+    DeliverBroadcast(Box<Broadcast>),
     /// To a partition: a verified record came by.
     Learned(Arc<KeyRecord>),
     /// To a partition: whether the mesh leads to this hashname.
@@ -154,6 +173,8 @@ pub enum Post {
     Transit {
         /// Over which link.
         from: LinkId,
+        /// Where that leads in.
+        entrance: Entrance,
         /// The frames, one after the other.
         frames: BytesMut,
     },
@@ -203,7 +224,8 @@ impl Post {
         matches!(
             self,
             Self::Datagram { .. }
-                | Self::Package(_)
+                | Self::Package { .. }
+                | Self::DeliverBroadcast(_)
                 | Self::Transit { .. }
                 | Self::Originate(_)
                 | Self::Refused { .. }

@@ -165,6 +165,9 @@ impl RoutingStage {
                 RoutingOutput::Learned(record) => {
                     out.push(of(&self.plan, &record.hashname()), Post::Learned(record));
                 }
+                RoutingOutput::Packs(node, terms) => {
+                    out.push(of(&self.plan, &node), Post::Packs(node.address(), terms));
+                }
                 RoutingOutput::Superseded(serial) => events(MeshEvent::Superseded(serial)),
                 RoutingOutput::Cloned(node) => events(MeshEvent::Cloned(node)),
                 RoutingOutput::LinkUp { link, peer } => events(MeshEvent::LinkUp(link, peer)),

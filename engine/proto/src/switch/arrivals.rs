@@ -7,36 +7,37 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::ask::{Answer, Effect, Message, Note, Token};
+use super::ask::{Answer, CameBack, Effect, Message, Note, Token};
 use super::contact::Contact;
 use super::line::Turn;
 use super::opens::From;
 use super::partition::Switch;
 use super::paths::Path;
-use crate::base::{Address, DropReason, Instant, Priority, Wall};
+use crate::base::{Address, DropReason, Entrance, Hashname, Instant, Priority, Wall};
 use crate::wire::bridged;
-use crate::wire::inner::{self, Inner, Part};
+use crate::wire::inner::{self, Back, Inner, Part};
 use crate::wire::package::{self, Code, Content, Return};
 use crate::wire::packet::{Action, Packet, Place};
 use crate::wire::sealed;
 use crate::wire::stream::StreamPacket;
 
 impl Switch {
-    /// A datagram came in.
+    /// A datagram came in, at no port in particular.
     pub fn datagram(&mut self, now: Instant, wall: Wall, from: SocketAddr, bytes: BytesMut) {
-        self.relayed(now, wall, from, bytes, false);
+        self.relayed(now, wall, (from, 0), bytes, false);
     }
 
-    /// A datagram came in, perhaps through another partition, which has then asked for a cookie
-    /// if one was due: each has secrets of its own.
+    /// A datagram came in from an address at a port of ours, perhaps through another partition,
+    /// which has then asked for a cookie if one was due: each has secrets of its own.
     pub fn relayed(
         &mut self,
         now: Instant,
         wall: Wall,
-        from: SocketAddr,
+        (from, port): (SocketAddr, u16),
         bytes: BytesMut,
         paid: bool,
     ) {
+        self.came_by = Entrance::udp(port);
         if let Err(reason) = self.take_datagram(now, wall, from, bytes, paid) {
             self.counters.drops.count(reason);
         }
@@ -123,7 +124,8 @@ impl Switch {
         if partition >= self.setting.partitions {
             return Err(DropReason::UnknownLine);
         }
-        self.effects.push_back(Effect::Elsewhere { partition, from, bytes, paid: true });
+        let port = self.came_by.port.unwrap_or(0);
+        self.effects.push_back(Effect::Elsewhere { partition, from, port, bytes, paid: true });
         Ok(())
     }
 
@@ -146,7 +148,8 @@ impl Switch {
     }
 
     /// A package for this node came in.
-    pub fn package(&mut self, now: Instant, wall: Wall, mut frame: BytesMut) {
+    pub fn package(&mut self, now: Instant, wall: Wall, entrance: Entrance, mut frame: BytesMut) {
+        self.came_by = entrance;
         let result = match package::Header::parse(&frame) {
             Ok(head) => match head.content {
                 Content::Switch => {
@@ -196,6 +199,7 @@ impl Switch {
                 contact.tenant = tenant;
                 let (peer, code) = (contact.hashname, Code::NodeDown);
                 self.effects.push_back(Effect::LineDown { peer, code });
+                self.effects.push_back(Effect::Fell { peer: peer.address(), code, by: None });
             }
         }
         if first || restarted {
@@ -226,6 +230,12 @@ impl Switch {
     ) -> Result<(), DropReason> {
         let sealed = frame.split_off(package::SEALED_HEADER.min(frame.len()));
         let (ad, line, _) = package::split_sealed(&mut frame).ok_or(DropReason::Truncated)?;
+        // Whose line it is says who sent it; a header that names another is a lie.
+        let (_, slot, _) = self.setting.ids.resolve(line).ok_or(DropReason::UnknownLine)?;
+        let peer = self.contacts.get(slot).map(|c| c.hashname.address());
+        if peer.is_some_and(|peer| peer != head.source) {
+            return Err(DropReason::Misaddressed);
+        }
         let head = sealed::Header { priority: head.priority, line, counter: head.message };
         let ad = ad.to_vec();
         self.sealed(now, Path::Mesh, head, &ad, sealed)
@@ -308,7 +318,8 @@ impl Switch {
             Inner::Ping(token) => self.pong(now, slot, priority, token, length),
             Inner::Pong(token) => self.ponged(now, slot, Token(token)),
             Inner::Message(part) => return self.sealed_message(now, slot, priority, part, packet),
-            Inner::Close(_) => self.fall(slot, Code::NodeDown),
+            Inner::Close(code) => self.peer_closes(slot, code),
+            Inner::Returned(back) => return self.came_back(slot, back),
             Inner::Try(token) => self.answer_try(now, slot, path, token),
             Inner::Tried(token, us) => self.tried(now, slot, token, us),
             Inner::Meet => self.heard_word(slot, path, packet),
@@ -348,6 +359,26 @@ impl Switch {
         }
     }
 
+    /// The peer ends the line: for those who wait for its answers it says why.
+    fn peer_closes(&mut self, slot: u32, code: u8) {
+        let peer = self.contacts.get(slot).map(|c| c.hashname.address());
+        if let Some(peer) = peer.filter(|_| code == Code::ShuttingDown as u8) {
+            let (code, by) = (Code::ShuttingDown, Some(peer));
+            self.effects.push_back(Effect::Fell { peer, code, by });
+        }
+        self.fall(slot, Code::NodeDown);
+    }
+
+    /// The peer did not take a message.
+    fn came_back(&mut self, slot: u32, back: Back) -> Result<(), DropReason> {
+        let contact = self.contacts.get(slot).ok_or(DropReason::UnknownLine)?;
+        let to = contact.hashname.address();
+        let code = Code::parse(back.code).ok_or(DropReason::Malformed)?;
+        let (token, rule, by, sealed) = (Token(back.id), back.rule, Some(to), true);
+        self.effects.push_back(Effect::CameBack(CameBack { token, to, code, rule, by, sealed }));
+        Ok(())
+    }
+
     fn sealed_message(
         &mut self,
         now: Instant,
@@ -357,11 +388,12 @@ impl Switch {
         body: Bytes,
     ) -> Result<(), DropReason> {
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
-        let from = contact.hashname.address();
+        let hashname = contact.hashname;
         if contact.line_mut().is_some_and(|line| line.owes(now)) {
             self.schedule(slot);
         }
-        self.arrived(now, from, true, priority, part, body)
+        let from = (hashname.address(), Some(hashname));
+        self.arrived(now, from, None, priority, part, body)
     }
 
     fn plain_message(
@@ -370,29 +402,44 @@ impl Switch {
         head: &package::Header,
         mut frame: BytesMut,
     ) -> Result<(), DropReason> {
-        if head.sequence != package::Sequence::M {
-            return Err(DropReason::UnknownKind);
-        }
         let body = frame.split_off(package::HEADER).freeze();
         let part =
             Part { reply: head.reply, id: head.message, total: head.total, offset: head.offset };
-        self.arrived(now, head.source, false, head.priority, part, body)
+        let from = (head.source, self.hashname_of(&head.source));
+        self.arrived(now, from, Some(head.sequence), head.priority, part, body)
     }
 
     fn arrived(
         &mut self,
         now: Instant,
-        from: Address,
-        sealed: bool,
+        (from, hashname): (Address, Option<Hashname>),
+        header: Option<package::Sequence>,
         priority: Priority,
         part: Part,
         body: Bytes,
     ) -> Result<(), DropReason> {
         let Part { reply, id, total, offset } = part;
+        let sealed = header.is_none();
+        let sequence = header.unwrap_or(package::Sequence::MA);
         let assembly = if sealed { &mut self.sealed_parts } else { &mut self.plain_parts };
-        if let Some(payload) = assembly.take(now, from, sealed, id, total, offset, body)? {
-            let message = Message { from, priority, reply, sealed, id, payload };
-            self.effects.push_back(Effect::Arrived(message));
+        let taken = assembly.take(now, from, sealed, id, total, offset, body);
+        // Told once, not for each part.
+        if taken == Err(DropReason::Oversized) && offset == 0 {
+            self.give_back(now, (from, sealed, id), Code::TooLarge, 0);
+        }
+        if let Some(payload) = taken? {
+            let entrance = self.came_by;
+            self.effects.push_back(Effect::Arrived(Message {
+                from,
+                hashname,
+                priority,
+                reply,
+                sealed,
+                sequence,
+                id,
+                entrance,
+                payload,
+            }));
         }
         Ok(())
     }
@@ -418,14 +465,33 @@ impl Switch {
                 self.effects.push_back(Effect::Answered(token, answer));
             }
             Content::Message => {
-                let answer = Answer::Failed { code: back.code, by: Some(head.source) };
-                self.effects.push_back(Effect::Answered(token, answer));
+                let (to, by, sealed) = (back.destination, Some(head.source), false);
+                let Return { code, rule, .. } = back;
+                let back = CameBack { token, to, code, rule, by, sealed };
+                self.effects.push_back(Effect::CameBack(back));
+            }
+            Content::Sealed => {
+                self.sealed_back(&back, head);
+                self.hint(now, &back.destination);
             }
             // A hint that anyone on the way could forge: nothing but a reason to look sooner.
-            Content::Sealed | Content::Switch => self.hint(now, &back.destination),
+            Content::Switch => self.hint(now, &back.destination),
             Content::Return => return Err(DropReason::Malformed),
         }
         Ok(())
+    }
+
+    /// A sealed package came back. If who says so saw the package, its message is lost.
+    fn sealed_back(&mut self, back: &Return, head: &package::Header) {
+        let Some(slot) = self.contacts.find(&back.destination) else { return };
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        if !contact.line().is_some_and(|line| line.began(&back.echo)) {
+            return;
+        }
+        let Some(message) = contact.questions.take_left(head.message) else { return };
+        let (token, to, code) = (Token(message), back.destination, back.code);
+        let (rule, by, sealed) = (0, Some(head.source), true);
+        self.effects.push_back(Effect::CameBack(CameBack { token, to, code, rule, by, sealed }));
     }
 
     fn hint(&mut self, now: Instant, peer: &Address) {

@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::contact::State;
 use super::paths::{Bridge, Path};
-use crate::base::{Address, Hashname, Instant, LineId, Priority};
+use crate::base::{Address, Entrance, Hashname, Instant, LineId, Priority};
 use crate::wire::meet::No;
-use crate::wire::package::Code;
+use crate::wire::package::{Code, Sequence};
 
 /// A line within this process: leads to its place without a search, and to nothing once the
 /// place has been given to another.
@@ -57,29 +57,6 @@ pub enum Question {
         /// Give up after.
         patience: Duration,
     },
-    /// Deliver this. Answered only if it comes back.
-    Message {
-        /// How urgently.
-        priority: Priority,
-        /// An answer to something of the receiver's.
-        reply: bool,
-        /// End to end inside the line ("MA"), or readable to every hop ("M").
-        sealed: bool,
-        /// What.
-        payload: Bytes,
-    },
-    /// Deliver these, in order. One is answered only if it comes back, by the ask's token plus
-    /// its place among them.
-    Messages {
-        /// How urgently.
-        priority: Priority,
-        /// Answers to something of the receiver's.
-        reply: bool,
-        /// End to end inside the line ("MA"), or readable to every hop ("M").
-        sealed: bool,
-        /// What.
-        payloads: Vec<Bytes>,
-    },
 }
 
 /// What became of a question.
@@ -107,21 +84,45 @@ pub enum Answer {
     },
 }
 
-/// A message that arrived, whole.
+/// A message that arrived, whole, as it was packed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// From whom. Proved if `sealed`, otherwise as good as the links on the way.
     pub from: Address,
+    /// The same in full, if it is known here.
+    pub hashname: Option<Hashname>,
     /// How urgent it was.
     pub priority: Priority,
-    /// An answer to something of ours.
+    /// Its header says that it answers something of ours.
     pub reply: bool,
-    /// Whether it came inside the line.
+    /// Whether it came inside the line,
     pub sealed: bool,
+    /// and if not, which letters its header had.
+    pub sequence: Sequence,
     /// The sender's number for it.
     pub id: u64,
+    /// Where its last part came in.
+    pub entrance: Entrance,
     /// What.
     pub payload: Bytes,
+}
+
+/// A message that came back, or did not leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CameBack {
+    /// Which.
+    pub token: Token,
+    /// To whom it was.
+    pub to: Address,
+    /// Why.
+    pub code: Code,
+    /// By which of the receiver's rules; 0 if by none.
+    pub rule: u16,
+    /// Which node said so; this one if `None`.
+    pub by: Option<Address>,
+    /// It was said inside the line, or by who saw the sealed package: of a message in a line.
+    /// Otherwise anyone on the way may have said it, of a plain one.
+    pub sealed: bool,
 }
 
 /// What the switch wants done.
@@ -180,6 +181,17 @@ pub enum Effect {
     Answered(Token, Answer),
     /// A message arrived.
     Arrived(Message),
+    /// A message came back.
+    CameBack(CameBack),
+    /// A line is gone, or could not be opened; told whether or not anybody wanted it.
+    Fell {
+        /// To whom.
+        peer: Address,
+        /// Why.
+        code: Code,
+        /// Which node said so; this one if `None`.
+        by: Option<Address>,
+    },
     /// Something for whoever brings hashnames together.
     Note(Note),
     /// A packet for a peer of any partition, if there is a line to it.
@@ -213,6 +225,8 @@ pub enum Effect {
         partition: u16,
         /// Where the datagram came from.
         from: SocketAddr,
+        /// The port it came in at.
+        port: u16,
         /// The datagram.
         bytes: BytesMut,
         /// An open that has paid with a cookie already, if one was asked for.

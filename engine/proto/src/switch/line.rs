@@ -277,7 +277,8 @@ impl Line {
         Heard { moved: self.heard(now, keep), elsewhere }
     }
 
-    /// Seals `frame` for a path, this line's or one on trial, and puts the headers around it.
+    /// Seals `frame` for a path, this line's or one on trial, and puts the headers around it. Gives
+    /// back the packet's counter.
     pub(super) fn seal(
         &mut self,
         now: Instant,
@@ -286,7 +287,7 @@ impl Line {
         limits: &Limits,
         priority: Priority,
         frame: &mut Frame,
-    ) -> Result<(), DropReason> {
+    ) -> Result<u64, DropReason> {
         let keys = self.current.as_mut().filter(|_| !self.retired).ok_or(DropReason::LineDown)?;
         if keys.session.keys_state(now, limits) == KeysState::Dead {
             return Err(DropReason::StaleKeys);
@@ -322,7 +323,14 @@ impl Line {
                 seal_around(&mut keys.session, &ad, &[&keys.peer_line.0, &head], frame)?;
             }
         }
-        Ok(())
+        Ok(counter)
+    }
+
+    /// Whether a sealed package that came back began like this: it was for the line, under keys
+    /// in use.
+    pub(super) fn began(&self, echo: &package::Echo) -> bool {
+        let keys = self.current.iter().chain(&self.previous);
+        keys.into_iter().any(|k| k.peer_line.0.first_chunk() == Some(echo))
     }
 
     /// The line carried something that was not its own upkeep. Keys that were retired are not:

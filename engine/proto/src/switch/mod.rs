@@ -30,9 +30,11 @@ mod ways;
 mod width;
 
 pub use ask::{
-    Answer, Ask, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question, Token,
+    Answer, Ask, CameBack, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question,
+    Token,
 };
 pub use contact::State;
 pub use moving::SPACER;
 pub use partition::{ContactReport, Counters, Setting, Switch};
 pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried};
+pub use sending::Outgoing;

@@ -13,12 +13,11 @@ use super::contacts::{Bounds, Contacts};
 use super::line::{HELD, Line};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
-use super::questions::{MOST, Ping};
-use super::sending::Outgoing;
+use super::questions::{MOST, Ping, Room};
 use super::ways::Carrying;
 use crate::base::{
-    Address, BootEpoch, Chance, DropReason, Drops, Frame, FramePool, Hashname, Instant, Limits,
-    Priority, RateTable, Timers,
+    Address, BootEpoch, Chance, DropReason, Drops, Entrance, Frame, FramePool, Hashname, Instant,
+    Limits, Priority, RateTable, Timers,
 };
 use crate::crypto::open::Capabilities;
 use crate::crypto::{Admission, Cookies, Identity, KeyRecord, LineIds, SpaceRules};
@@ -96,6 +95,12 @@ pub struct Switch {
     pub(super) opens_each: RateTable,
     /// What may go to addresses that have proved nothing.
     pub(super) strangers: RateTable,
+    /// Returns to senders that proved nothing.
+    pub(super) returns: RateTable,
+    /// What messages that wait for lines may take.
+    pub(super) room: Room,
+    /// Where what is handled at this moment came in.
+    pub(super) came_by: Entrance,
     pub(super) carrying: Carrying,
     pub(super) unconfirmed: usize,
     pub(super) probes: BTreeMap<Token, (Instant, Instant)>,
@@ -144,6 +149,7 @@ impl Switch {
     pub fn new(setting: Setting, mut chance: Chance) -> Self {
         let limits = &setting.limits;
         let (all, each) = (limits.opens_before_cookie, limits.opens_per_address);
+        let back = limits.returns_per_source;
         Self {
             contacts: Contacts::new(
                 Bounds { lined: limits.lines_per_shard, others: limits.contacts_per_shard },
@@ -158,6 +164,9 @@ impl Switch {
             opens: RateTable::new(all, all, 1, &mut chance),
             opens_each: RateTable::new(each, each, 4_096, &mut chance),
             strangers: RateTable::new(STRANGERS.0, STRANGERS.1, 4_096, &mut chance),
+            returns: RateTable::new(back, back, 4_096, &mut chance),
+            room: Room::new(limits.waiting_bytes),
+            came_by: Entrance::default(),
             carrying: Carrying::default(),
             unconfirmed: 0,
             probes: BTreeMap::new(),
@@ -304,14 +313,6 @@ impl Switch {
         let Ask { token, peer, question } = ask;
         match question {
             Question::Probe { ttl, patience } => self.probe(now, token, peer, ttl, patience),
-            Question::Message { priority, reply, sealed, payload } => {
-                let outgoing = Outgoing { token, priority, reply, sealed };
-                self.send_messages(now, peer, outgoing, core::slice::from_ref(&payload));
-            }
-            Question::Messages { priority, reply, sealed, payloads } => {
-                let outgoing = Outgoing { token, priority, reply, sealed };
-                self.send_messages(now, peer, outgoing, &payloads);
-            }
             Question::Ping { priority, length, patience } => {
                 let deadline = now + patience;
                 let ping = Ping { token, priority, length, deadline, sent: None };
@@ -421,41 +422,82 @@ impl Switch {
         slot: u32,
         path: Option<Path>,
         priority: Priority,
-        mut frame: Frame,
+        frame: Frame,
     ) {
+        // Counted already.
+        let _ = self.seal_with(now, slot, path, priority, frame, None);
+    }
+
+    /// As [`Self::seal_on`], for as many links of the mesh as `ttl` says.
+    ///
+    /// # Errors
+    /// Why it was not sent; it is counted.
+    pub(super) fn seal_with(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        path: Option<Path>,
+        priority: Priority,
+        frame: Frame,
+        ttl: Option<u8>,
+    ) -> Result<(), DropReason> {
+        let sealed = self.try_seal(now, slot, path, priority, frame, ttl);
+        if let Err(reason) = sealed {
+            self.counters.drops.count(reason);
+        }
+        sealed
+    }
+
+    fn try_seal(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        path: Option<Path>,
+        priority: Priority,
+        mut frame: Frame,
+        ttl: Option<u8>,
+    ) -> Result<(), DropReason> {
         let limits = &self.setting.limits;
         let us = self.setting.identity.hashname().address();
-        let Some(contact) = self.contacts.get_mut(slot) else { return };
+        let contact = self.contacts.get_mut(slot).ok_or(DropReason::LineDown)?;
         let ends = (us, contact.hashname.address());
-        let Some(line) = contact.line_mut() else {
-            return self.counters.drops.count(DropReason::LineDown);
-        };
+        let line = contact.line_mut().ok_or(DropReason::LineDown)?;
         let quiet = line.unanswered.is_none();
         let length = frame.len() + sealed::HEADER + sealed::TAG;
         if let Some(unproved) = line.unproved.as_mut().filter(|_| path.is_none()) {
             if unproved.credit < length {
                 if unproved.held.len() >= HELD {
-                    return self.counters.drops.count(DropReason::QueueFull);
+                    return Err(DropReason::QueueFull);
                 }
-                return unproved.held.push_back((priority, frame));
+                unproved.held.push_back((priority, frame));
+                return Ok(());
             }
             unproved.credit -= length;
         }
         let path = path.unwrap_or(line.path);
-        if let Err(reason) = line.seal(now, path, ends, limits, priority, &mut frame) {
-            return self.counters.drops.count(reason);
-        }
+        let message = Inner::message_id(frame.as_mut_slice());
+        let counter = line.seal(now, path, ends, limits, priority, &mut frame)?;
         match path {
             Path::Direct(to) | Path::Bridge(Bridge { relay: to, .. }) => {
                 let bytes = frame.freeze();
                 self.effects.push_back(Effect::Datagram { to, priority, bytes });
             }
-            Path::Mesh => self.effects.push_back(Effect::Package(frame.into_bytes())),
+            Path::Mesh => {
+                if let Some(message) = message {
+                    contact.questions.left(counter, message);
+                }
+                let mut package = frame.into_bytes();
+                if let Some(ttl) = ttl {
+                    package::set_ttl(&mut package, ttl);
+                }
+                self.effects.push_back(Effect::Package(package));
+            }
         }
         self.counters.sealed += 1;
         if quiet {
             self.schedule(slot);
         }
+        Ok(())
     }
 
     pub(super) fn fail(&mut self, token: Token, code: Code) {

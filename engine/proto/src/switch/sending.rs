@@ -1,30 +1,36 @@
 //! Messages and packages on their way out, sealed or plain (PROTOCOL §5.3, §6).
 //!
-//! Messages come one by one or many at a time. Many plain ones for one peer are written one after
-//! the other into one piece of memory and leave as one effect: the forwarder looks up their way
-//! once, the link's lane holds them as one run, and its socket takes them in one call.
+//! A message is a head and a body, one after the other: what a batch of messages has in common is
+//! written once. Messages come one by one or many at a time. Many plain ones for one peer are
+//! written one after the other into one piece of memory and leave as one effect: the forwarder
+//! looks up their way once, the link's lane holds them as one run, and its socket takes them in
+//! one call.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::ask::{Effect, Token};
+use super::ask::{CameBack, Effect, Token};
 use super::partition::Switch;
-use super::questions::{MOST, Waiting};
-use crate::base::{Address, DropReason, Hashname, Instant, Priority};
-use crate::wire::inner::{self, Inner, Part};
-use crate::wire::package::{self, Code, Content, Sequence};
+use crate::base::{Address, DropReason, Frame, Hashname, Instant, Priority};
+use crate::wire::inner::{self, Back, Inner, Part};
+use crate::wire::package::{self, Code, Content, Return, Sequence};
 
 /// Bytes of packages that leave together at most: a quarter of a slab, so that little of one is
 /// wasted at its end, and no more than a socket is given at once.
 const TOGETHER: usize = 64 << 10;
 
 /// How messages are to be sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Outgoing {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
     /// The first one's number; the others' follow it.
-    pub(super) token: Token,
-    pub(super) priority: Priority,
-    pub(super) reply: bool,
-    pub(super) sealed: bool,
+    pub token: Token,
+    /// How urgently.
+    pub priority: Priority,
+    /// Answers to something of the receiver's.
+    pub reply: bool,
+    /// Links they may cross; as the limits say if `None`.
+    pub ttl: Option<u8>,
+    /// The letters in the headers of plain ones.
+    pub sequence: Sequence,
 }
 
 impl Outgoing {
@@ -34,41 +40,55 @@ impl Outgoing {
     }
 }
 
-impl Switch {
-    /// Sends messages to one peer, in order.
-    pub(super) fn send_messages(
-        &mut self,
-        now: Instant,
-        peer: Hashname,
-        how: Outgoing,
-        payloads: &[Bytes],
-    ) {
-        if how.sealed {
-            self.send_sealed(now, peer, how, payloads);
-        } else {
-            self.send_plain(peer.address(), how, payloads);
-        }
+/// A head and a body, one after the other.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Whole<'a> {
+    const fn len(&self) -> usize {
+        self.head.len() + self.body.len()
     }
 
-    fn send_plain(&mut self, to: Address, how: Outgoing, payloads: &[Bytes]) {
+    /// At most `most` bytes from `offset` on, in two pieces.
+    fn part(&self, offset: usize, most: usize) -> Whole<'a> {
+        let head = self.head.get(offset..).unwrap_or_default();
+        let head = head.get(..most).unwrap_or(head);
+        let body = self.body.get(offset.saturating_sub(self.head.len())..).unwrap_or_default();
+        let body = body.get(..most - head.len()).unwrap_or(body);
+        Whole { head, body }
+    }
+
+    fn put(&self, out: &mut impl BufMut) {
+        out.put_slice(self.head);
+        out.put_slice(self.body);
+    }
+}
+
+impl Switch {
+    /// Sends messages outside of any line to one node, in order.
+    pub fn send_plain(&mut self, to: Address, how: Outgoing, head: &[u8], bodies: &[Bytes]) {
         let most = self.setting.limits.frame.saturating_sub(package::HEADER);
-        let (mut rest, mut how) = (payloads, how);
+        let (mut rest, mut how) = (bodies, how);
         while let Some((first, others)) = rest.split_first() {
-            let (count, bytes) = together(rest, most);
+            let (count, bytes) = together(head.len(), rest, most);
             let Some((these, later)) = rest.split_at_checked(count).filter(|_| count > 1) else {
-                self.send_cut(to, how, first, most);
+                self.send_cut(to, how, Whole { head, body: first }, most);
                 (rest, how) = (others, how.after(1));
                 continue;
             };
-            let (ttl, us) = (self.setting.limits.ttl, self.us());
+            let us = self.us();
+            let ttl = how.ttl.unwrap_or(self.setting.limits.ttl);
             let buffer = self.pool.spare(bytes);
-            for payload in these {
-                let part = whole(how, payload);
-                let head = plain_header(ttl, us, to, how, part);
+            for body in these {
+                let whole = Whole { head, body };
+                let header = plain_header(ttl, us, to, how, part_of(how, whole));
                 // `together` took only what fits its length field.
-                if let Ok(head) = head.emit(payload.len()) {
-                    buffer.put_slice(&head);
-                    buffer.put_slice(payload);
+                if let Ok(header) = header.emit(whole.len()) {
+                    buffer.put_slice(&header);
+                    whole.put(buffer);
                 }
                 how = how.after(1);
             }
@@ -79,18 +99,27 @@ impl Switch {
     }
 
     /// Sends one message, cut into packages if it must be.
-    fn send_cut(&mut self, to: Address, how: Outgoing, payload: &Bytes, most: usize) {
-        if payload.len() > self.setting.limits.message {
-            return self.fail(how.token, Code::TooLarge);
+    fn send_cut(&mut self, to: Address, how: Outgoing, whole: Whole<'_>, most: usize) {
+        if whole.len() > self.setting.limits.message {
+            return self.bounce(how.token, to, Code::TooLarge);
         }
-        let mut part = whole(how, payload);
+        let mut part = part_of(how, whole);
+        let ttl = how.ttl.unwrap_or(self.setting.limits.ttl);
         loop {
-            let rest = payload.get(part.offset as usize..).unwrap_or_default();
-            let body = rest.get(..most).unwrap_or(rest);
-            let head = plain_header(self.setting.limits.ttl, self.us(), to, how, part);
-            self.send_package(&head, body);
+            let body = whole.part(part.offset as usize, most);
+            let header = plain_header(ttl, self.us(), to, how, part);
+            match header.emit(body.len()) {
+                Ok(header) => {
+                    let buffer = self.pool.spare(header.len() + body.len());
+                    buffer.extend_from_slice(&header);
+                    body.put(buffer);
+                    let frame = buffer.split();
+                    self.effects.push_back(Effect::Package(frame));
+                }
+                Err(reason) => self.counters.drops.count(reason),
+            }
             part.offset += u32::try_from(body.len()).unwrap_or(0);
-            if part.offset >= part.total {
+            if part.offset >= part.total || body.len() == 0 {
                 return;
             }
         }
@@ -107,33 +136,39 @@ impl Switch {
         self.effects.push_back(Effect::Package(frame));
     }
 
-    fn send_sealed(&mut self, now: Instant, peer: Hashname, how: Outgoing, payloads: &[Bytes]) {
+    /// Sends messages inside the line to one peer, in order, opening one if need be.
+    pub fn send_sealed(
+        &mut self,
+        now: Instant,
+        peer: Hashname,
+        how: Outgoing,
+        head: &Bytes,
+        bodies: &[Bytes],
+    ) {
         let limits = self.setting.limits.clone();
         let slot = self.contacts.enter(peer);
-        let mut how = how;
-        for payload in payloads {
+        let (to, mut how) = (peer.address(), how);
+        for body in bodies {
             let this = how;
             how = how.after(1);
-            if payload.len() > limits.message {
-                self.fail(this.token, Code::TooLarge);
+            let whole = Whole { head, body };
+            if whole.len() > limits.message {
+                self.bounce(this.token, to, Code::TooLarge);
                 continue;
             }
             let contact = slot.and_then(|s| Some((s, self.contacts.get_mut(s)?)));
             let Some((slot, contact)) = contact else {
-                self.fail(this.token, Code::QueueFull);
+                self.bounce(this.token, to, Code::QueueFull);
                 continue;
             };
             let line = contact.line().filter(|l| l.is_up()).map(|l| l.max_packet(&limits));
-            let waiting = &mut contact.questions.waiting;
-            match line.filter(|_| waiting.is_empty()) {
-                Some(most) => self.send_parts(now, slot, this, payload, most),
-                None if waiting.len() >= limits.queued_for_open.min(MOST) => {
-                    self.fail(this.token, Code::QueueFull);
-                }
-                None => {
-                    let Outgoing { token, priority, reply, .. } = this;
-                    let payload = payload.clone();
-                    waiting.push_back(Waiting { token, priority, reply, payload });
+            let questions = &mut contact.questions;
+            if let Some(most) = line.filter(|_| !questions.has_waiting()) {
+                self.send_parts(now, slot, this, whole, most);
+            } else {
+                let deadline = now + limits.open_timeout;
+                if !questions.wait(&self.room, &limits, deadline, (this, head, body)) {
+                    self.bounce(this.token, to, Code::QueueFull);
                 }
             }
         }
@@ -150,7 +185,7 @@ impl Switch {
         let Some(line) = contact.line().filter(|l| l.is_up()) else { return };
         let most = line.max_packet(&limits);
         let pings = contact.questions.take_unsent(now);
-        let messages = core::mem::take(&mut contact.questions.waiting);
+        let messages = contact.questions.take_waiting();
         for p in pings {
             let length = p.length.clamp(inner::ECHO, most);
             let write = |b: &mut BytesMut| {
@@ -163,44 +198,107 @@ impl Switch {
             }
         }
         for m in messages {
-            let Waiting { token, priority, reply, payload } = m;
-            let how = Outgoing { token, priority, reply, sealed: true };
-            self.send_parts(now, slot, how, &payload, most);
+            let whole = Whole { head: &m.head, body: &m.body };
+            self.send_parts(now, slot, m.how, whole, most);
         }
         self.schedule(slot);
     }
 
     /// Seals one message, in packets of at most `most` bytes.
-    fn send_parts(&mut self, now: Instant, slot: u32, how: Outgoing, payload: &Bytes, most: usize) {
+    fn send_parts(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        how: Outgoing,
+        whole: Whole<'_>,
+        most: usize,
+    ) {
         self.use_line(now, slot);
         let step = most.saturating_sub(inner::MESSAGE_HEADER).max(1);
-        let mut part = whole(how, payload);
+        let mut part = part_of(how, whole);
         loop {
-            let rest = payload.get(part.offset as usize..).unwrap_or_default();
-            let body = rest.get(..step).unwrap_or(rest);
+            let body = whole.part(part.offset as usize, step);
             let write = |b: &mut BytesMut| {
                 Inner::message(part, b);
-                b.extend_from_slice(body);
+                body.put(b);
                 Some(())
             };
             let room = inner::MESSAGE_HEADER + body.len();
-            if let Some((frame, ())) = self.pool.frame(room, write) {
-                self.seal_to(now, slot, how.priority, frame);
+            if let Some((frame, ())) = self.pool.frame(room, write)
+                && let Err(reason) = self.seal_with(now, slot, None, how.priority, frame, how.ttl)
+            {
+                // The other parts are of no use without this one.
+                let to = self.contacts.get(slot).map(|c| c.hashname.address());
+                let code = match reason {
+                    DropReason::QueueFull => Code::QueueFull,
+                    DropReason::Oversized => Code::TooLarge,
+                    _ => Code::NoKey,
+                };
+                return self.bounce(how.token, to.unwrap_or(Address::new([0; 16])), code);
             }
             part.offset += u32::try_from(body.len()).unwrap_or(0);
-            if part.offset >= part.total {
+            if part.offset >= part.total || body.len() == 0 {
                 return;
             }
         }
     }
+
+    /// A message comes back without having left.
+    pub(super) fn bounce(&mut self, token: Token, to: Address, code: Code) {
+        let back = CameBack { token, to, code, rule: 0, by: None, sealed: true };
+        self.effects.push_back(Effect::CameBack(back));
+    }
+
+    /// Tells a sender that its message was not taken: inside the line if it came so, otherwise by
+    /// a package, of which each source gets only so many.
+    pub fn give_back(
+        &mut self,
+        now: Instant,
+        (to, sealed, id): (Address, bool, u64),
+        code: Code,
+        rule: u16,
+    ) {
+        if sealed {
+            let Some(slot) = self.contacts.find(&to) else { return };
+            let back = Inner::returned(Back { id, code: code as u8, rule });
+            return self.seal_to(now, slot, Priority::HIGHEST, Frame::copied(&back));
+        }
+        if !self.returns.allow(now, &to) {
+            return self.counters.drops.count(DropReason::RateLimited);
+        }
+        let us = self.us();
+        let (content, destination, echo) = (Content::Message, us, package::Echo::default());
+        let body = Return { code, content, destination, offset: 0, rule, echo };
+        let head = package::Header {
+            priority: Priority::HIGHEST,
+            reply: true,
+            ttl: self.setting.limits.ttl,
+            content: Content::Return,
+            sequence: Sequence::M,
+            destination: to,
+            source: us,
+            message: id,
+            total: u32::try_from(Return::LEN).unwrap_or(0),
+            offset: 0,
+        };
+        self.send_package(&head, &body.emit());
+    }
+
+    /// The full name of an address, if somebody here has it.
+    #[must_use]
+    pub fn hashname_of(&self, address: &Address) -> Option<Hashname> {
+        let contact = self.contacts.find(address).and_then(|slot| self.contacts.get(slot));
+        contact.map(|c| c.hashname)
+    }
 }
 
 /// How many messages from the front fit into one piece of memory, a package each, and its size.
-fn together(payloads: &[Bytes], most: usize) -> (usize, usize) {
+fn together(head: usize, bodies: &[Bytes], most: usize) -> (usize, usize) {
     let (mut count, mut bytes) = (0, 0);
-    for payload in payloads {
-        let with = bytes + package::HEADER + payload.len();
-        if payload.len() > most || with > TOGETHER {
+    for body in bodies {
+        let whole = head + body.len();
+        let with = bytes + package::HEADER + whole;
+        if whole > most || with > TOGETHER {
             break;
         }
         (count, bytes) = (count + 1, with);
@@ -209,8 +307,8 @@ fn together(payloads: &[Bytes], most: usize) -> (usize, usize) {
 }
 
 /// The part that is all of a message.
-fn whole(how: Outgoing, payload: &Bytes) -> Part {
-    let total = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+fn part_of(how: Outgoing, whole: Whole<'_>) -> Part {
+    let total = u32::try_from(whole.len()).unwrap_or(u32::MAX);
     Part { reply: how.reply, id: how.token.0, total, offset: 0 }
 }
 
@@ -226,7 +324,7 @@ const fn plain_header(
         reply: how.reply,
         ttl,
         content: Content::Message,
-        sequence: Sequence::M,
+        sequence: how.sequence,
         destination: to,
         source: us,
         message: part.id,

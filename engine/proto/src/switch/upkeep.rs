@@ -50,9 +50,15 @@ impl Switch {
             // Nothing has left: to whom, or on what way, is not known.
             State::Unknown | State::Seen | State::Resolving | State::Resolved => Code::NoRoute,
         };
-        for token in contact.questions.expired(now) {
+        let to = contact.hashname.address();
+        let (late, overdue) = (contact.questions.expired(now), contact.questions.overdue(now));
+        for token in late {
             self.effects.push_back(Effect::Answered(token, Answer::Failed { code, by: None }));
         }
+        for token in overdue {
+            self.bounce(token, to, code);
+        }
+        let Some(contact) = self.contacts.get_mut(slot) else { return };
         contact.kept_until.take_if(|k| *k <= now);
         let wanted = contact.wanted || contact.kept_until.is_some();
         let pathless = contact.pathless_until.is_some_and(|end| end <= now);
@@ -275,13 +281,17 @@ impl Switch {
             self.effects.push_back(Effect::Note(Note::Found(contact.hashname)));
         }
         let peer = contact.hashname;
-        let tokens = contact.questions.take_all();
+        let (pings, messages) = contact.questions.take_all();
         if core::mem::take(&mut contact.wanted) | core::mem::take(&mut contact.told) {
             self.effects.push_back(Effect::LineDown { peer, code });
         }
-        for token in tokens {
+        for token in pings {
             self.fail(token, code);
         }
+        for token in messages {
+            self.bounce(token, peer.address(), code);
+        }
+        self.effects.push_back(Effect::Fell { peer: peer.address(), code, by: None });
         self.schedule(slot);
     }
 

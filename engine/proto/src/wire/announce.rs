@@ -17,8 +17,11 @@
 //! 32 .. 40  boot epoch
 //! 40 .. 48  sequence
 //! 48 .. 52  capabilities
-//! 52 .. 54  length of the key record
-//! 54        name, key record, then for each neighbour, ascending: address (16), cost (4)
+//! 52 .. 56  builders it can unpack, a bit for each letter
+//! 56 .. 60  the sequence it prefers
+//! 60 .. 64  the least sequence it takes
+//! 64 .. 66  length of the key record
+//! 66        name, key record, then for each neighbour, ascending: address (16), cost (4)
 //! ---- signed up to here ----
 //!           signature (64)
 //! ```
@@ -39,13 +42,15 @@ use bytes::{BufMut, Bytes};
 use super::link::{
     CONTROL_MAX, Capabilities, Cost, Fields, HEADER_LEN, LinkHeader, LinkKind, NodeName,
 };
+use super::sequence::{Builders, PackTerms, Sequence};
 use crate::base::{Address, BootEpoch, DropReason, Priority};
 
 /// Largest announcement: a control frame without its header.
 pub const ANNOUNCEMENT_MAX: usize = CONTROL_MAX - HEADER_LEN;
 const VERSION: u8 = 1;
 const SIGNATURE_LEN: usize = 64;
-const FIXED_LEN: usize = 54;
+/// Bytes in front of the name.
+pub const FIXED_LEN: usize = 66;
 const NEIGHBOUR_LEN: usize = Address::LEN + 4;
 
 /// Which of two announcements of one origin counts: the greater. First the record's serial, so
@@ -111,6 +116,8 @@ pub struct Announcement<'a> {
     pub head: AnnouncementHead,
     /// What the origin can do.
     pub capabilities: Capabilities,
+    /// How the origin packs and what it takes.
+    pub packing: PackTerms,
     /// The origin's name.
     pub name: NodeName,
     /// The origin's key record, encoded.
@@ -125,8 +132,8 @@ impl<'a> Announcement<'a> {
     ///
     /// # Errors
     /// `Truncated`, `Oversized`, `UnknownKind` for another version, or `Malformed`: bytes left
-    /// over, a name that is not one, no life, a cost of 0, neighbours that do not ascend or
-    /// include the origin.
+    /// over, a name that is not one, no life, terms of packing that contradict themselves, a cost
+    /// of 0, neighbours that do not ascend or include the origin.
     pub fn parse(body: &'a [u8]) -> Result<Self, DropReason> {
         let head = AnnouncementHead::peek(body)?;
         let (unsigned, signature) =
@@ -140,6 +147,9 @@ impl<'a> Announcement<'a> {
         let count = usize::from(fields.u8()?);
         fields.take(Address::LEN + 24)?;
         let capabilities = Capabilities(fields.u32()?);
+        let builders = Builders(fields.u32()?);
+        let (preferred, least) = (Sequence(fields.array()?), Sequence(fields.array()?));
+        let packing = PackTerms { builders, preferred, least };
         let record_len = usize::from(fields.u16()?);
         let name = NodeName::new(fields.take(name_len)?).ok_or(DropReason::Malformed)?;
         let record = fields.take(record_len)?;
@@ -150,13 +160,15 @@ impl<'a> Announcement<'a> {
             life_secs,
             head,
             capabilities,
+            packing,
             name,
             record,
             neighbours,
             signed,
             signature,
         };
-        if reserved != 0 || life_secs == 0 || !out.neighbours_are_in_order() {
+        if reserved != 0 || life_secs == 0 || !packing.is_sound() || !out.neighbours_are_in_order()
+        {
             return Err(DropReason::Malformed);
         }
         Ok(out)
@@ -203,6 +215,8 @@ pub struct Draft<'a> {
     pub head: AnnouncementHead,
     /// What the origin can do.
     pub capabilities: Capabilities,
+    /// How the origin packs and what it takes.
+    pub packing: PackTerms,
     /// The origin's name.
     pub name: NodeName,
     /// The origin's key record, encoded.
@@ -237,6 +251,9 @@ impl Draft<'_> {
         out.put_u64(self.head.order.epoch.0);
         out.put_u64(self.head.order.sequence);
         out.put_u32(self.capabilities.0);
+        out.put_u32(self.packing.builders.0);
+        out.put_slice(&self.packing.preferred.0);
+        out.put_slice(&self.packing.least.0);
         out.put_u16(u16::try_from(self.record.len()).map_err(too_many)?);
         out.put_slice(name);
         out.put_slice(self.record);
@@ -279,6 +296,7 @@ mod tests {
             life_secs: 1_800,
             head: AnnouncementHead { origin: address(9), order },
             capabilities: Capabilities(6),
+            packing: PackTerms { preferred: Sequence::MZA, ..PackTerms::BASIC },
             name: NodeName::new(b"core").unwrap(),
             record,
             neighbours,
@@ -298,6 +316,7 @@ mod tests {
         let a = Announcement::parse(&body).unwrap();
         assert_eq!((a.age_secs, a.life_secs, a.head), (0, 1_800, d.head));
         assert_eq!((a.name, a.capabilities, a.record), (d.name, d.capabilities, d.record));
+        assert_eq!(a.packing, d.packing);
         assert_eq!(a.neighbours().collect::<Vec<_>>(), neighbours);
         assert_eq!(a.signed(), &body[2..body.len() - 64]);
         let older = announcement_frame(&body, 77).unwrap();
@@ -325,6 +344,16 @@ mod tests {
         let cost_at = free.len() - 64 - 4;
         free[cost_at..cost_at + 4].fill(0);
         assert_eq!(Announcement::parse(&free), Err(DropReason::Malformed), "a cost of 0");
+    }
+
+    #[test]
+    fn n3_terms_of_packing_that_contradict_themselves_are_refused() {
+        let body = draft(&[1; 9], &[]).sign(|_| [0; 64]).unwrap();
+        for (at, value) in [(52, 0xff), (56, b'A'), (60, b'Q'), (63, b'Z'), (60, 0)] {
+            let mut wrong = body.to_vec();
+            wrong[at] = value;
+            assert_eq!(Announcement::parse(&wrong), Err(DropReason::Malformed), "{at}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //!   close    0x23 code u8
 //!   try      0x24 token u64  padding (19…)      does this path work?  answered the way it came
 //!   tried    0x25 token u64  family u8  port u16  address (16)        where the try came from
+//!   returned 0x26 code u8  rule u16  id u64            a message in this line came back
 //! ```
 //!
 //! The JSON form of each says the same:
@@ -16,6 +17,7 @@
 //! ```text
 //!   {"ping":7} padding…   {"pong":7} padding…   {"close":11}
 //!   {"message":7,"total":5,"offset":0,"reply":true} bytes…
+//!   {"returned":7,"code":5,"rule":3}
 //!   {"try":7} padding…   {"tried":7,"at":"192.0.2.1:42424"}
 //! ```
 //!
@@ -42,9 +44,24 @@ const MESSAGE: u8 = 0x22;
 const CLOSE: u8 = 0x23;
 const TRY: u8 = 0x24;
 const TRIED: u8 = 0x25;
+const RETURNED: u8 = 0x26;
 
 /// Bytes of a try at least, and of its answer: nobody gets more back than came.
 pub const TRY_LEN: usize = 28;
+
+/// Bytes of a return inside a line: fewer than any part of a message has.
+pub const RETURNED_LEN: usize = 12;
+
+/// A message in this line came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Back {
+    /// The sender's number for the message.
+    pub id: u64,
+    /// Why: one of [`super::package::Code`].
+    pub code: u8,
+    /// Which of the receiver's rules refused it, counted from 1; 0 if none did.
+    pub rule: u16,
+}
 
 /// Which part of which message this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +95,8 @@ pub enum Inner {
     Try(u64),
     /// It does, and this is where the try came from, if it came as a datagram.
     Tried(u64, Option<SocketAddr>),
+    /// A message of ours came back from the peer.
+    Returned(Back),
     /// One of the packets by which hashnames find each other, to be read by `meet`.
     Meet,
     /// Nothing the switch knows: the application's.
@@ -100,6 +119,7 @@ impl Inner {
             CLOSE => Self::Close(*rest.first().ok_or(DropReason::Truncated)?),
             TRY if rest.len() >= TRY_LEN - 1 => Self::Try(number(rest)?),
             TRIED => tried(rest)?,
+            RETURNED => returned(rest)?,
             _ => return Err(DropReason::UnknownKind),
         })
     }
@@ -135,6 +155,14 @@ impl Inner {
                 };
                 Self::Message(part.holding(packet.body)?)
             }
+            Action::Returned => Self::Returned(Back {
+                id: packet.need("returned")?,
+                code: packet.need("code")?,
+                rule: match packet.get("rule") {
+                    None => 0,
+                    Some(_) => packet.need("rule")?,
+                },
+            }),
             Action::Try if packet.body.len() >= TRY_LEN - 9 => Self::Try(packet.need("try")?),
             Action::Try => return Err(DropReason::Malformed),
             Action::Tried => {
@@ -175,6 +203,22 @@ impl Inner {
         out.put_u64(part.id);
         out.put_u32(part.total);
         out.put_u32(part.offset);
+    }
+
+    /// Writes the return of a message.
+    #[must_use]
+    pub fn returned(back: Back) -> [u8; RETURNED_LEN] {
+        let mut out = [0; RETURNED_LEN];
+        let head = [RETURNED, back.code].into_iter().chain(back.rule.to_be_bytes());
+        fill(&mut out, head.chain(back.id.to_be_bytes()));
+        out
+    }
+
+    /// The id of the message that a packet in its compact form is part of.
+    #[must_use]
+    pub fn message_id(packet: &[u8]) -> Option<u64> {
+        let &[MESSAGE, _, ref rest @ ..] = packet else { return None };
+        rest.first_chunk().map(|id| u64::from_be_bytes(*id))
     }
 
     /// Writes a try.
@@ -231,6 +275,13 @@ fn tried(rest: &[u8]) -> Result<Inner, DropReason> {
     Ok(Inner::Tried(u64::from_be_bytes(*token), at))
 }
 
+fn returned(rest: &[u8]) -> Result<Inner, DropReason> {
+    let rest: &[u8; RETURNED_LEN - 1] = rest.try_into().map_err(|_| DropReason::Malformed)?;
+    let (&[code, r0, r1], id) = rest.split_first_chunk().ok_or(DropReason::Truncated)?;
+    let (id, rule) = (number(id)?, u16::from_be_bytes([r0, r1]));
+    Ok(Inner::Returned(Back { id, code, rule }))
+}
+
 fn number(bytes: &[u8]) -> Result<u64, DropReason> {
     bytes.first_chunk().map(|b| u64::from_be_bytes(*b)).ok_or(DropReason::Truncated)
 }
@@ -278,6 +329,9 @@ mod tests {
         message.push(b'7');
         assert_eq!(Inner::parse(&message), Err(DropReason::Malformed), "past its own total");
         assert_eq!(Inner::parse(&Inner::close(4)), Ok(Inner::Close(4)));
+        let back = Back { id: 7, code: 5, rule: 300 };
+        assert_eq!(Inner::parse(&Inner::returned(back)), Ok(Inner::Returned(back)));
+        assert_eq!((Inner::message_id(&message), Inner::message_id(&ping)), (Some(3), None));
     }
 
     fn json(text: &str, body: &[u8]) -> Result<Inner, DropReason> {
@@ -304,6 +358,9 @@ mod tests {
             (r#"{"message":1,"total":3,"offset":0}"#, Malformed),
             (r#"{"message":1,"total":9,"offset":6}"#, Malformed),
             (r#"{"message":1,"message":2,"total":9,"offset":0}"#, BadJson),
+            (r#"{"returned":1}"#, Malformed),
+            (r#"{"returned":1,"code":256}"#, Malformed),
+            (r#"{"returned":1,"code":5,"rule":65536}"#, Malformed),
             (r#"{"try":1}"#, Malformed),
             (r#"{"tried":1,"at":"nowhere"}"#, Malformed),
             (r#"{"tried":1,"at":"[fe80::1%1]:5"}"#, Malformed),

@@ -4,12 +4,14 @@
 pub mod announce;
 pub mod bridged;
 pub mod broadcast;
+pub mod envelope;
 pub mod inner;
 pub mod link;
 pub mod meet;
 pub mod package;
 pub mod packet;
 pub mod sealed;
+pub mod sequence;
 pub mod stream;
 
 #[cfg(test)]

@@ -15,6 +15,10 @@
 //! `offset` say which part this is. A sealed package uses the message id as packet counter.
 
 mod json;
+mod returned;
+
+pub use super::sequence::Sequence;
+pub use returned::{Code, Echo, Return, echo};
 
 use crate::base::{Address, DropReason, LineId, Priority};
 
@@ -63,17 +67,6 @@ impl Content {
             _ => return None,
         })
     }
-}
-
-/// The builders applied to a body, as letters in the order of application, zero-padded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sequence(pub [u8; 4]);
-
-impl Sequence {
-    /// Only written to bytes.
-    pub const M: Self = Self(*b"M\0\0\0");
-    /// Written to bytes and sealed.
-    pub const MA: Self = Self(*b"MA\0\0");
 }
 
 /// The outer header, decoded.
@@ -220,126 +213,10 @@ pub fn associated_data(header: &[u8; HEADER], line: LineId) -> [u8; SEALED_HEADE
     out
 }
 
-/// Why something came back. The numbers are the wire's and the users' (PROTOCOL §6.4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u8)]
-pub enum Code {
-    /// No node on the way knows a route.
-    NoRoute = 1,
-    /// The next node went away with it.
-    NodeDown = 2,
-    /// Too many hops.
-    TtlExpired = 3,
-    /// A queue on the way was full.
-    QueueFull = 4,
-    /// Refused by the receiver's rules.
-    Refused = 5,
-    /// The receiver has nobody for it.
-    UnknownTarget = 6,
-    /// The receiver could not unpack it.
-    CannotUnpack = 7,
-    /// There is no session that could open it.
-    NoKey = 8,
-    /// Packed more weakly than the receiver accepts.
-    SequenceTooWeak = 9,
-    /// Larger than the receiver takes.
-    TooLarge = 10,
-    /// The node is stopping.
-    ShuttingDown = 11,
-    /// No answer in time. Raised by the sender's own node only.
-    TimedOut = 12,
-    /// Not an error: the probe arrived.
-    Arrived = 13,
-}
-
-impl Code {
-    /// Every code, in the order of its number.
-    pub const ALL: [Self; 13] = [
-        Self::NoRoute,
-        Self::NodeDown,
-        Self::TtlExpired,
-        Self::QueueFull,
-        Self::Refused,
-        Self::UnknownTarget,
-        Self::CannotUnpack,
-        Self::NoKey,
-        Self::SequenceTooWeak,
-        Self::TooLarge,
-        Self::ShuttingDown,
-        Self::TimedOut,
-        Self::Arrived,
-    ];
-
-    /// The word users see.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::NoRoute => "no-route",
-            Self::NodeDown => "node-down",
-            Self::TtlExpired => "ttl-expired",
-            Self::QueueFull => "queue-full",
-            Self::Refused => "refused",
-            Self::UnknownTarget => "unknown-target",
-            Self::CannotUnpack => "cannot-unpack",
-            Self::NoKey => "no-key",
-            Self::SequenceTooWeak => "sequence-too-weak",
-            Self::TooLarge => "too-large",
-            Self::ShuttingDown => "shutting-down",
-            Self::TimedOut => "timed-out",
-            Self::Arrived => "arrived",
-        }
-    }
-
-    fn parse(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|c| *c as u8 == byte)
-    }
-}
-
-/// The body of a [`Content::Return`]: what came back and why. The package's message id is the
-/// one of what came back; nothing of its payload returns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Return {
-    /// Why.
-    pub code: Code,
-    /// What it was.
-    pub content: Content,
-    /// Where it was going.
-    pub destination: Address,
-    /// Where in its message it lay.
-    pub offset: u32,
-}
-
-impl Return {
-    /// Bytes of the body.
-    pub const LEN: usize = 22;
-
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// [`DropReason::Truncated`], or [`DropReason::Malformed`] for an unknown code or content.
-    pub fn parse(body: &[u8]) -> Result<Self, DropReason> {
-        let (b, _) = body.split_first_chunk::<{ Self::LEN }>().ok_or(DropReason::Truncated)?;
-        let &[code, content, ref rest @ ..] = b;
-        let (destination, rest) = rest.split_first_chunk::<16>().ok_or(DropReason::Truncated)?;
-        let offset = rest.first_chunk::<4>().ok_or(DropReason::Truncated)?;
-        Ok(Self {
-            code: Code::parse(code).ok_or(DropReason::Malformed)?,
-            content: Content::parse(content).ok_or(DropReason::Malformed)?,
-            destination: Address::new(*destination),
-            offset: u32::from_be_bytes(*offset),
-        })
-    }
-
-    /// The body's bytes.
-    #[must_use]
-    pub fn emit(&self) -> [u8; Self::LEN] {
-        let mut out = [0; Self::LEN];
-        let parts = [self.code as u8, self.content as u8]
-            .into_iter()
-            .chain(*self.destination.as_bytes())
-            .chain(self.offset.to_be_bytes());
-        out.iter_mut().zip(parts).for_each(|(o, b)| *o = b);
-        out
+/// Sets the hops a finished package may take. What is authenticated does not change by it.
+pub fn set_ttl(frame: &mut [u8], ttl: u8) {
+    if let Some(place) = frame.get_mut(AT_TTL) {
+        *place = ttl;
     }
 }
 
@@ -414,19 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn n21_returns_read_back() {
-        for code in Code::ALL {
-            let r = Return {
-                code,
-                content: Content::Message,
-                destination: Address::new([7; 16]),
-                offset: 5,
-            };
-            assert_eq!(Return::parse(&r.emit()), Ok(r));
-        }
-    }
-
-    #[test]
     fn truncation_at_every_length_is_refused() {
         let frame = header().emit(0).unwrap();
         for n in 0..HEADER {
@@ -439,7 +303,6 @@ mod tests {
         #[test]
         fn any_bytes_decode_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Transit::peek(&bytes);
-            let _ = Return::parse(&bytes);
             if let Ok(h) = Header::parse(&bytes) {
                 let emitted = h.emit(0).unwrap();
                 prop_assert_eq!(Header::parse(&emitted), Ok(h));

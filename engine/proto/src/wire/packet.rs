@@ -271,6 +271,8 @@ pub enum Action {
     Try,
     /// The answer to one.
     Tried,
+    /// A message came back.
+    Returned,
     /// Nothing the switch knows: the callback of the place, or dropped.
     Unhandled,
 }
@@ -306,6 +308,7 @@ pub fn understand(has: impl Fn(&str) -> bool, place: Place) -> Action {
         ("close", Action::Close),
         ("try", Action::Try),
         ("tried", Action::Tried),
+        ("returned", Action::Returned),
     ];
     const IN_STREAM: &[(&str, Action)] = &[("sock", Action::Sock), ("req", Action::Req)];
     let order = match place {

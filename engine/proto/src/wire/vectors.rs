@@ -4,13 +4,14 @@
 use bytes::Bytes;
 
 use super::bridged;
-use super::inner::{Inner, Part};
+use super::envelope::{Envelope, Kind};
+use super::inner::{Back, Inner, Part};
 use super::meet::{Grant, Near, No, Word};
 use super::package::{self, Code, Content, Return, Sequence};
 use super::packet::Packet;
 use super::sealed;
 use super::stream::StreamPacket;
-use crate::base::{Address, Hashname, LineId, Priority};
+use crate::base::{Address, Hashname, LineId, Namespace, Priority, RecordId};
 
 const DOC: &str = include_str!("../../../../docs/PROTOCOL.md");
 const JSON: &str = include_str!("../../../../docs/vectors/json.txt");
@@ -68,6 +69,8 @@ fn b8_the_documents_packets_inside_a_line_are_ours() {
     assert_eq!(vector("message"), message);
     assert_eq!(Inner::parse(&message), Ok(Inner::Message(part)));
     assert_eq!(vector("close"), Inner::close(Code::ShuttingDown as u8));
+    let back = Back { id: 7, code: Code::Refused as u8, rule: 3 };
+    assert_eq!(vector("returned"), Inner::returned(back));
     assert_eq!(vector("try"), Inner::probe(7));
     let at = Some(([192, 0, 2, 1], 42_424).into());
     assert_eq!(vector("tried"), Inner::probed(7, at));
@@ -126,6 +129,8 @@ fn b8_the_documents_packages_are_ours() {
         content: Content::Message,
         destination: head.destination,
         offset: 0,
+        rule: 0,
+        echo: package::echo(b"hello"),
     };
     let answer = package::Header {
         priority: Priority::HIGHEST,
@@ -133,12 +138,32 @@ fn b8_the_documents_packages_are_ours() {
         content: Content::Return,
         destination: head.source,
         source: Address::new([0x33; 16]),
-        total: 22,
+        total: 32,
         ..head
     };
     let frame = [answer.emit(Return::LEN).unwrap().as_slice(), &back.emit()].concat();
     assert_eq!(Bytes::from(vector("return")), frame);
     assert_eq!(Return::parse(&frame[package::HEADER..]), Ok(back));
+}
+
+#[test]
+fn b8_the_documents_envelopes_are_ours() {
+    let namespace = Namespace::new("shop").unwrap();
+    let notice = Envelope::new(namespace, 7.into());
+    let reply = Envelope {
+        kind: Kind::Reply(5),
+        target: Some(Namespace::new("till").unwrap()),
+        ..Envelope::new(namespace, RecordId::text("TestPing").unwrap())
+    };
+    for (name, envelope, record) in
+        [("envelope-notice", notice, b"hi"), ("envelope-reply", reply, b"ok")]
+    {
+        let mut ours = Vec::new();
+        envelope.emit(&mut ours);
+        assert_eq!(Envelope::parse(&vector(name)), Ok((envelope, ours.len())));
+        ours.extend(record);
+        assert_eq!(vector(name), ours, "{name}");
+    }
 }
 
 #[test]
@@ -180,7 +205,7 @@ fn b8_both_forms_of_the_vectors_are_the_same_packet() {
         }
         names.push(name);
     }
-    assert_eq!(names.len(), 18);
+    assert_eq!(names.len(), 20);
     // Every stream packet of the text is here, too.
     for line in DOC.lines().filter_map(|l| l.strip_prefix("vector ")) {
         let name = line.split_once(':').unwrap().0;

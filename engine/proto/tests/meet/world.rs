@@ -121,6 +121,7 @@ impl World {
             limits: Arc::new(Limits::default()),
             stream_limits: StreamLimits::default(),
             terms: Terms { local: vec![inside], ..terms },
+            messages: Default::default(),
             anonymous: true,
             gate: Arc::default(),
             line_secret: [n; 16],
@@ -230,7 +231,11 @@ impl World {
         };
         if open {
             let bytes = BytesMut::from(&bytes[..]);
-            self.places[index].shard.handle(self.now, WALL, Input::Datagram { from, bytes });
+            self.places[index].shard.handle(
+                self.now,
+                WALL,
+                Input::Datagram { from, port: 0, bytes },
+            );
             self.drain(index);
         }
     }

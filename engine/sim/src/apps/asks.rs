@@ -2,12 +2,14 @@
 
 use core::time::Duration;
 
-use trunkline_proto::base::{Instant, Wall};
+use trunkline_proto::base::{Instant, Namespace, Wall};
+use trunkline_proto::message::{Incoming as Message, Outbound, Purpose, Sending};
 use trunkline_proto::shard::{Input, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
-use trunkline_proto::switch::{Answer, Ask, Message, Question, Token};
+use trunkline_proto::switch::{Answer, Ask, Question, Token};
+use trunkline_proto::wire::sequence::Sequence;
 
 use super::{Apps, pattern};
 use crate::draw::secs;
@@ -18,6 +20,15 @@ use crate::trace::Trace;
 pub(crate) const PATIENCE: Duration = secs(5);
 /// The first question's token: small ones are the switch's own.
 const FIRST: u64 = 1_000;
+
+/// Where messages go at every node.
+pub(crate) fn namespace() -> Namespace {
+    Namespace::new("sim").expect("a name")
+}
+
+const fn number_of(token: Token) -> u64 {
+    token.0 - FIRST
+}
 
 /// A question of the scenario, or one that a checker asks.
 #[derive(Debug)]
@@ -66,12 +77,22 @@ impl Apps {
                 Question::Ping { priority: spec.priority, length, patience: PATIENCE }
             }
             AskKind::Probe(ttl) => Question::Probe { ttl, patience: PATIENCE },
-            AskKind::Message(length, sealed) => Question::Message {
-                priority: spec.priority,
-                reply: false,
-                sealed,
-                payload: pattern::bytes(token.0, 0, length),
-            },
+            AskKind::Message(length, sealed) => {
+                let mut outbound = Outbound::to(namespace(), number_of(token).into());
+                outbound.priority = spec.priority;
+                outbound.sequence = Some(if sealed { Sequence::MA } else { Sequence::M });
+                self.asks[number].asked = Some(world);
+                let sending = Box::new(Sending {
+                    id: token.0,
+                    to: peer.address(),
+                    hashname: Some(peer),
+                    outbound,
+                    purpose: Purpose::Notice,
+                    records: vec![pattern::bytes(token.0, 0, length)],
+                });
+                trace.say(world, spec.from, format!("sends {number} to n{}", spec.to));
+                return shard.handle(now, wall, Input::Post(role, Post::Send(sending)));
+            }
         };
         trace.say(world, spec.from, format!("asks {number} of n{}: {:?}", spec.to, spec.what));
         self.asks[number].asked = Some(world);
@@ -92,7 +113,16 @@ impl Apps {
                 trace.say(world, node, format!("{} answered: {answer:?}", token.0 as i64 - 1_000));
                 self.answered(node, world, token, answer);
             }
-            LineEvent::Arrived(message) => self.arrived(node, world, &message, trace),
+            LineEvent::Delivered(_, message) => self.arrived(node, world, &message, trace),
+            LineEvent::CameBack(back) => {
+                trace.say(world, node, format!("{} came back: {back:?}", back.id as i64 - 1_000));
+                let answer = Answer::Failed { code: back.code, by: back.by };
+                self.answered(node, world, Token(back.id), answer);
+            }
+            LineEvent::Replied(id, _) => {
+                let text = format!("a reply to {id}, which was no request");
+                self.blame("messages", world, node, text);
+            }
             LineEvent::Reachable(..) | LineEvent::State(..) => {}
             LineEvent::Unhandled { .. } | LineEvent::Anonymous { .. } => {}
         }
@@ -130,13 +160,15 @@ impl Apps {
         let AskKind::Message(length, sealed) = spec.what else {
             return self.blame("messages", world, node, format!("{number} is no message"));
         };
-        let whole = message.payload.len() == length
-            && pattern::first_wrong(message.id, 0, &message.payload).is_none();
+        let record = message.record();
+        let whole = record.len() == length
+            && pattern::first_wrong(message.id, 0, &record).is_none()
+            && message.envelope().record == (number as u64).into();
         let text = if times > 1 {
             format!("message {number} arrived twice")
         } else if spec.to != node || from != message.from {
             format!("message {number} came to n{node} from {:?}", message.from)
-        } else if sealed != message.sealed || spec.priority != message.priority {
+        } else if sealed != message.proved || spec.priority != message.priority {
             format!("message {number} came as another kind: {message:?}")
         } else if !whole {
             format!("message {number} was altered on the way")

@@ -213,13 +213,18 @@ impl Node {
             let held = &mut self.seats[seat];
             match incoming {
                 Incoming::Datagram { from, bytes } => {
-                    let input = Input::Datagram { from, bytes: BytesMut::from(&bytes[..]) };
+                    let input =
+                        Input::Datagram { from, port: 0, bytes: BytesMut::from(&bytes[..]) };
                     around.watch.handle(self.index, &mut held.shard, clocks, input);
                 }
                 Incoming::Opened { link, side, transport, cost, dial, connection, end } => {
                     let reader = Reader { connection, end, dial, partial: BytesMut::new() };
                     held.readers.insert(link, reader);
-                    held.shard.handle(now, wall, Input::LinkOpened { link, side, transport, cost });
+                    held.shard.handle(
+                        now,
+                        wall,
+                        Input::LinkOpened { link, side, transport, cost, port: None },
+                    );
                     let writer = self.plan.seat(self.plan.writer_of(link));
                     let letter = Letter::Adopt(link, connection, end);
                     self.hand_over(seat, writer, letter, around);

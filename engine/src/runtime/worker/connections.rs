@@ -92,10 +92,16 @@ impl Worker {
                         self.drops.count(DropReason::TableFull);
                         continue;
                     }
-                    let kind = what.transport;
-                    if let Err(error) =
-                        self.connect(now, stream, kind, Side::Accepted, what.cost, None, remote)
-                    {
+                    let (kind, port) = (what.transport, Some(what.address.port()));
+                    if let Err(error) = self.connect(
+                        now,
+                        stream,
+                        (kind, port),
+                        Side::Accepted,
+                        what.cost,
+                        None,
+                        remote,
+                    ) {
                         tracing::debug!(%remote, %error, "an incoming link was not taken");
                     }
                 }
@@ -119,7 +125,7 @@ impl Worker {
         &mut self,
         now: Instant,
         stream: TcpStream,
-        kind: Kind,
+        (kind, port): (Kind, Option<u16>),
         side: Side,
         cost: Cost,
         dial: Option<usize>,
@@ -132,7 +138,7 @@ impl Worker {
         };
         let link = self.new_link();
         let token = Token(self.sources.insert(Source::Reader));
-        let connection = Connection { transport, side, cost, dial, remote };
+        let connection = Connection { transport, side, cost, port, dial, remote };
         let limits = &self.shared.limits;
         let added = self.readers.add(now, limits, self.poll.registry(), (link, token), connection);
         if added.is_err() {
@@ -271,7 +277,7 @@ impl Worker {
         let (kind, cost, index) = (d.dial.transport, d.dial.cost, d.index);
         let side = Side::Dialed { expect: Some(d.dial.hashname) };
         let dialled = tcp::dial(remote, &self.tcp)
-            .and_then(|s| self.connect(now, s, kind, side, cost, Some(index), remote));
+            .and_then(|s| self.connect(now, s, (kind, None), side, cost, Some(index), remote));
         let Some(d) = self.dials.get_mut(i) else { return };
         match dialled {
             Ok(link) => d.link = Some(link),

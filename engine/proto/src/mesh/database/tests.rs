@@ -43,6 +43,7 @@ impl Said {
             life_secs: self.life,
             head: AnnouncementHead { origin: name(self.n).address(), order },
             capabilities: Capabilities(0),
+            packing: Default::default(),
             name: NodeName::default(),
             record: &[],
             neighbours: &neighbours,
@@ -74,7 +75,7 @@ fn n11_only_what_is_newer_is_installed() {
     assert_eq!(held.judged(&db), Freshness::Unknown);
     assert_eq!(
         held.to(&mut db, at(0)),
-        Ok(Installed { slot: 0, links_changed: true, is_new: true })
+        Ok(Installed { slot: 0, links_changed: true, is_new: true, packing_changed: true })
     );
     assert_eq!(held.judged(&db), Freshness::Same);
     for (order, expected) in [

@@ -15,11 +15,12 @@ use super::super::pace::{Pace, Rate};
 use super::ANNOUNCEMENT_MAX;
 use crate::base::{Address, BootEpoch, Chance, Instant, Limits};
 use crate::crypto::{Identity, Purpose};
-use crate::wire::announce::{AnnouncementHead, Draft, Neighbour, Order};
+use crate::wire::announce::{AnnouncementHead, Draft, FIXED_LEN, Neighbour, Order};
 use crate::wire::link::{Capabilities, NodeName};
+use crate::wire::sequence::PackTerms;
 
 /// Bytes of an announcement with the longest name that are neither record nor neighbours.
-const FRAME_OF_WORD: usize = 54 + NodeName::MAX + 64;
+const FRAME_OF_WORD: usize = FIXED_LEN + NodeName::MAX + 64;
 /// After this many outrunnings in a row it is not the past that answers but another process: a
 /// restart meets one earlier word, two parts of a mesh that had parted may hold two.
 const RIVAL_AFTER: u32 = 3;
@@ -40,6 +41,7 @@ pub(super) struct Own {
     address: Address,
     name: NodeName,
     capabilities: Capabilities,
+    packing: PackTerms,
     epoch: BootEpoch,
     /// Of the last announcement made under `epoch`; 0 for none.
     sequence: u64,
@@ -67,6 +69,7 @@ impl Own {
             address,
             name,
             capabilities,
+            packing: PackTerms::BASIC,
             epoch,
             sequence: 0,
             due: None,
@@ -82,6 +85,11 @@ impl Own {
             last_rival: Instant::ZERO,
             chance,
         }
+    }
+
+    /// How this node packs and what it takes, said from the next announcement on.
+    pub(super) const fn pack(&mut self, packing: PackTerms) {
+        self.packing = packing;
     }
 
     pub(super) const fn due(&self) -> Option<Instant> {
@@ -118,6 +126,7 @@ impl Own {
             life_secs: self.life_secs.max(1),
             head: AnnouncementHead { origin: self.address, order },
             capabilities: self.capabilities,
+            packing: self.packing,
             name: self.name,
             record: identity.record().encoded(),
             neighbours,

@@ -8,6 +8,7 @@ use crate::base::{Address, BootEpoch, Hashname, Instant, LinkId};
 use crate::mesh::routes::Reach;
 use crate::wire::announce::{Neighbour, Order};
 use crate::wire::link::{Capabilities, Cost, NodeName};
+use crate::wire::sequence::PackTerms;
 
 /// One node, as it announces itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +19,8 @@ pub struct NodeStatus {
     pub name: NodeName,
     /// What it can do.
     pub capabilities: Capabilities,
+    /// How it packs and what it takes.
+    pub packing: PackTerms,
     /// Whether and how it is reached, by the routes in force.
     pub reach: Reach,
     /// The links it announces, each counting only if the other end announces it too.
@@ -56,6 +59,7 @@ impl Routing {
             hashname: e.hashname,
             name: e.name,
             capabilities: e.capabilities,
+            packing: e.packing,
             // A node learned since the last computation has no route yet.
             reach: self.table.reach(&e.hashname.address()).unwrap_or(Reach::Unlinked),
             neighbours: e.neighbours.to_vec(),

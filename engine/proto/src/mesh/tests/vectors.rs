@@ -78,6 +78,7 @@ fn n11_the_announcement_and_the_digest_of_the_document_are_ours() {
         life_secs: 1_800,
         head: AnnouncementHead { origin, order: order() },
         capabilities: Capabilities(6),
+        packing: Default::default(),
         name: NodeName::new(b"core").unwrap(),
         record: &RECORD,
         neighbours: &[neighbour],

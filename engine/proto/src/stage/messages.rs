@@ -1,0 +1,343 @@
+//! Messages between the application, the [`Room`] and the switch of one partition.
+//!
+//! Packs what the application sends by the sequence the room chooses and hands it to the switch, in
+//! a line or not; unpacks what the switch brings, has it judged and gives it to whoever takes it.
+//! What is not taken goes back with its code. Part of [`super::lines`]; fed by it alone.
+
+use bytes::Bytes;
+
+use super::lines::LineEvent;
+use crate::base::{
+    Address, DropReason, Drops, Entrance, Hashname, Instant, Limits, Namespace, RecordId,
+};
+use crate::crypto::packing::{Came, Registry, head};
+use crate::message::{
+    Arrival, Broadcast, Incoming, Purpose, Returned, Room, Sending, Settings, Subscription,
+    SubscriptionId, Taken,
+};
+use crate::switch::{CameBack, Message, Outgoing, Switch, Token};
+use crate::wire::envelope::{Envelope, Kind};
+use crate::wire::package::Code;
+use crate::wire::sequence::PackTerms;
+
+/// What a gatekeeper is asked of a message that is to be delivered here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it came in.
+    pub entrance: Entrance,
+    /// Which kind of record it carries.
+    pub record: RecordId,
+    /// Where it goes here.
+    pub namespace: Namespace,
+    /// Who sent it.
+    pub sender: Address,
+    /// Whether the sender is proved, by a line or a signature.
+    pub proved: bool,
+}
+
+/// A gatekeeper: says of each message for this node whether it is welcome. Replies to requests of
+/// this node and messages of this node to itself are not asked about.
+pub trait Judge: core::fmt::Debug + Send {
+    /// Whether the message may be delivered.
+    ///
+    /// # Errors
+    /// The number of the rule that refuses it, counted from 1, or 0 for the default.
+    fn judge(&mut self, asked: &Asked) -> Result<(), u16>;
+}
+
+/// Messages of one partition.
+#[derive(Debug)]
+pub struct MessageStage {
+    us: Hashname,
+    room: Room,
+    judge: Option<Box<dyn Judge>>,
+    drops: Drops,
+}
+
+impl MessageStage {
+    /// No messages yet, and everybody welcome.
+    #[must_use]
+    pub fn new(us: Hashname, settings: Settings, limits: &Limits) -> Self {
+        let room = Room::new(us.address(), settings, limits);
+        Self { us, room, judge: None, drops: Drops::default() }
+    }
+
+    /// Has all messages for this node judged from now on.
+    pub fn set_judge(&mut self, judge: Box<dyn Judge>) {
+        self.judge = Some(judge);
+    }
+
+    /// The room, for status.
+    #[must_use]
+    pub const fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// What was dropped here.
+    #[must_use]
+    pub const fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// When a request's time is up.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.room.deadline()
+    }
+
+    /// How another node packs and what it takes.
+    pub fn packs(&mut self, node: Address, terms: PackTerms) {
+        self.room.packs(node, terms);
+    }
+
+    /// Somebody takes messages. Handles see to it that there are not too many.
+    pub fn subscribe(&mut self, what: Subscription) {
+        if self.room.subscribe(what).is_err() {
+            self.drops.count(DropReason::TableFull);
+        }
+    }
+
+    /// Nobody takes messages by this number any more.
+    pub fn unsubscribe(&mut self, id: SubscriptionId) {
+        self.room.unsubscribe(id);
+    }
+
+    /// Ends requests whose time is up.
+    pub fn handle_timeout(&mut self, now: Instant, events: &mut impl FnMut(LineEvent)) {
+        while let Some(back) = self.room.overdue(now) {
+            events(LineEvent::CameBack(back));
+        }
+    }
+
+    /// Sends messages of the application.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        switch: &mut Switch,
+        sending: Sending,
+        events: &mut impl FnMut(LineEvent),
+    ) {
+        let Sending { id, to, hashname, outbound, purpose, records } = sending;
+        let envelope = Envelope { kind: kind(&purpose), ..outbound.envelope };
+        let is_request = matches!(purpose, Purpose::Request(_));
+        let ids = (0..records.len() as u64).map(|n| id.wrapping_add(n));
+        let mut refuse = |id, code| {
+            let (rule, by, request) = (0, None, is_request);
+            events(LineEvent::CameBack(Returned { id, to, code, rule, by, request }));
+        };
+        let sequence = match self.room.sequence_to(&to, &outbound, &purpose) {
+            Ok(sequence) => sequence,
+            Err(code) => return ids.for_each(|id| refuse(id, code)),
+        };
+        let here = to == self.us.address();
+        let sealed = sequence.is_sealed() || here;
+        let hashname = hashname.or_else(|| switch.hashname_of(&to));
+        let Some(peer) = hashname.or(Some(self.us)).filter(|_| hashname.is_some() || !sealed)
+        else {
+            return ids.for_each(|id| refuse(id, Code::NoKey));
+        };
+        let mut out = 0;
+        for id in ids {
+            if !self.room.leaves(now, id, to, sealed, &purpose) {
+                break;
+            }
+            out += 1;
+        }
+        let (sent, unsent) = records.split_at(out);
+        (out..out + unsent.len()).for_each(|n| refuse(id.wrapping_add(n as u64), Code::QueueFull));
+        let reply = matches!(purpose, Purpose::Reply { .. });
+        let how = Outgoing {
+            token: Token(id),
+            priority: outbound.priority,
+            reply,
+            ttl: outbound.ttl,
+            sequence,
+        };
+        if here {
+            return self.send_here(now, how, &envelope, sent, events);
+        }
+        if Registry::is_bare(sequence) {
+            let head = head(sequence, &envelope);
+            if sealed {
+                switch.send_sealed(now, peer, how, &head, sent);
+            } else {
+                switch.send_plain(to, how, &head, sent);
+            }
+            return;
+        }
+        for (record, n) in sent.iter().zip(0..) {
+            let packed = self.room.registry().pack(sequence, &envelope, record);
+            let token = Token(id.wrapping_add(n));
+            let how = Outgoing { token, sequence: packed.sequence, ..how };
+            let body = core::slice::from_ref(&packed.body);
+            if sealed {
+                switch.send_sealed(now, peer, how, &packed.head, body);
+            } else {
+                switch.send_plain(to, how, &packed.head, body);
+            }
+        }
+    }
+
+    /// Messages of this node to itself.
+    fn send_here(
+        &mut self,
+        now: Instant,
+        how: Outgoing,
+        envelope: &Envelope,
+        records: &[Bytes],
+        events: &mut impl FnMut(LineEvent),
+    ) {
+        for (record, n) in records.iter().zip(0..) {
+            let id = how.token.0.wrapping_add(n);
+            let taken = self.room.own(self.us, (id, how.priority), envelope, record);
+            if let Some((code, rule)) = self.hand_over(taken, events) {
+                self.give_back_here(now, id, (code, rule), events);
+            }
+        }
+    }
+
+    /// A message of this node to itself goes back.
+    pub fn give_back_here(
+        &mut self,
+        now: Instant,
+        id: u64,
+        (code, rule): (Code, u16),
+        events: &mut impl FnMut(LineEvent),
+    ) {
+        let to = self.us.address();
+        let back = Returned { id, to, code, rule, by: Some(to), request: false };
+        if let Some(back) = self.room.came_back(now, back, true) {
+            events(LineEvent::CameBack(back));
+        }
+    }
+
+    /// The switch brings a message.
+    pub fn arrived(
+        &mut self,
+        now: Instant,
+        switch: &mut Switch,
+        message: Message,
+        events: &mut impl FnMut(LineEvent),
+    ) {
+        let Message { from, hashname, priority, sealed, sequence, id, entrance, .. } = message;
+        let came = if sealed { Came::Sealed } else { Came::Plain(sequence) };
+        let body = message.payload;
+        let arrival = Arrival { from, hashname, came, id, priority, entrance, body };
+        let judge = &mut self.judge;
+        let taken = self.room.take(&arrival, |incoming, envelope| ask(judge, incoming, envelope));
+        if let Some((code, rule)) = self.hand_over(taken, events) {
+            switch.give_back(now, (from, sealed, id), code, rule);
+        }
+    }
+
+    /// A broadcast reached this node.
+    pub fn broadcast(&mut self, broadcast: &Broadcast, events: &mut impl FnMut(LineEvent)) {
+        let judge = &mut self.judge;
+        let taken = self
+            .room
+            .take_broadcast(broadcast, |incoming, envelope| ask(judge, incoming, envelope));
+        match taken {
+            Ok((incoming, envelope)) => {
+                self.hand_over(Taken::Delivered(incoming, envelope), events);
+            }
+            Err(Code::UnknownTarget) => {}
+            Err(Code::Refused) => self.drops.count(DropReason::Refused),
+            Err(_) => self.drops.count(DropReason::Malformed),
+        }
+    }
+
+    /// Gives a message to whoever takes it; says what goes back for it. That it was handed over is
+    /// told by whoever does that ([`super::lines::Lines::give_back`]).
+    fn hand_over(
+        &mut self,
+        taken: Taken,
+        events: &mut impl FnMut(LineEvent),
+    ) -> Option<(Code, u16)> {
+        match taken {
+            Taken::Delivered(mut incoming, envelope) => {
+                let mut takers = self.room.takers(&envelope).peekable();
+                while let Some(id) = takers.next() {
+                    if takers.peek().is_none() {
+                        events(LineEvent::Delivered(id, incoming));
+                        break;
+                    }
+                    events(LineEvent::Delivered(id, incoming.clone()));
+                    // The sender is told once.
+                    incoming.trace = false;
+                }
+                None
+            }
+            Taken::Reply(id, incoming) => {
+                events(LineEvent::Replied(id, incoming));
+                None
+            }
+            Taken::Back(code, rule) => {
+                self.drops.count(reason(code));
+                Some((code, rule))
+            }
+        }
+    }
+
+    /// The switch says that a message came back.
+    pub fn came_back(&mut self, now: Instant, back: CameBack, events: &mut impl FnMut(LineEvent)) {
+        let CameBack { token, to, code, rule, by, sealed } = back;
+        let back = Returned { id: token.0, to, code, rule, by, request: false };
+        match self.room.came_back(now, back, sealed) {
+            Some(back) => events(LineEvent::CameBack(back)),
+            // Nothing of ours, or told already.
+            None => self.drops.count(DropReason::Unhandled),
+        }
+    }
+
+    /// A line fell: requests in it have no answer any more.
+    pub fn fell(
+        &mut self,
+        peer: Address,
+        (code, by): (Code, Option<Address>),
+        events: &mut impl FnMut(LineEvent),
+    ) {
+        self.room.fell(peer, code, by).into_iter().for_each(|back| {
+            events(LineEvent::CameBack(back));
+        });
+    }
+
+    /// The node stops.
+    pub fn close(&mut self, events: &mut impl FnMut(LineEvent)) {
+        self.room.close().into_iter().for_each(|back| events(LineEvent::CameBack(back)));
+    }
+}
+
+fn ask(
+    judge: &mut Option<Box<dyn Judge>>,
+    incoming: &Incoming,
+    envelope: &Envelope,
+) -> Result<(), u16> {
+    let Some(judge) = judge else { return Ok(()) };
+    judge.judge(&Asked {
+        entrance: incoming.entrance,
+        record: envelope.record,
+        namespace: envelope.namespace,
+        sender: incoming.from,
+        proved: incoming.proved,
+    })
+}
+
+const fn kind(purpose: &Purpose) -> Kind {
+    match purpose {
+        Purpose::Notice => Kind::Notice,
+        Purpose::Request(_) => Kind::Request,
+        Purpose::Reply { to, .. } => Kind::Reply(*to),
+    }
+}
+
+/// What a message that goes back is counted as.
+const fn reason(code: Code) -> DropReason {
+    match code {
+        Code::Refused => DropReason::Refused,
+        Code::TooLarge => DropReason::Oversized,
+        Code::ShuttingDown => DropReason::ShuttingDown,
+        Code::SequenceTooWeak => DropReason::TooWeak,
+        Code::CannotUnpack => DropReason::Malformed,
+        _ => DropReason::Unhandled,
+    }
+}
