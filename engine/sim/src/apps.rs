@@ -7,6 +7,7 @@
 
 pub(crate) mod asks;
 pub(crate) mod pattern;
+pub(crate) mod says;
 pub(crate) mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::checks::Violation;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 use asks::Asked;
+use says::Said;
 use streams::{Half, Streamed};
 
 /// A seat of a node.
@@ -36,6 +38,8 @@ pub(crate) enum Job {
     Open(usize),
     /// Ask the question of this number, of that partition.
     Ask(usize, Role),
+    /// Say what has this number to all.
+    Say(usize),
     /// Say goodbye to everyone.
     Drain,
 }
@@ -49,6 +53,7 @@ pub(crate) struct Apps {
     ready: BTreeMap<Place, BTreeSet<StreamKey>>,
     naps: BTreeMap<Place, BTreeSet<(Instant, StreamKey)>>,
     pub(crate) asks: Vec<Asked>,
+    pub(crate) says: Vec<Said>,
     /// How often each node died.
     pub(crate) deaths: Vec<u32>,
     /// The first thing that must not be.
@@ -66,6 +71,7 @@ impl Apps {
             ready: BTreeMap::new(),
             naps: BTreeMap::new(),
             asks: scenario.asks.iter().map(Asked::new).collect(),
+            says: scenario.says.iter().map(Said::new).collect(),
             deaths: vec![0; nodes],
             found: None,
         }
@@ -85,6 +91,9 @@ impl Apps {
         self.open.retain(|(place, _), _| place.node != node);
         self.ready.retain(|place, _| place.node != node);
         self.naps.retain(|place, _| place.node != node);
+        for said in &mut self.says {
+            said.heard.remove(&node);
+        }
         for ask in self.asks.iter_mut().filter(|a| a.spec.from == node) {
             ask.asker_died |= ask.asked.is_some();
         }
@@ -107,6 +116,7 @@ impl Apps {
         match job {
             Job::Open(number) => self.open(place, shard, (world, now, wall), number, trace),
             Job::Ask(number, role) => self.ask(shard, (world, now, wall), (number, role), trace),
+            Job::Say(number) => self.say(shard, (world, now, wall), number, trace),
             Job::Drain => shard.handle(now, wall, Input::Close),
         }
     }

@@ -16,6 +16,7 @@
 //! | `line-end` | streams hear of it when their line is gone |
 //! | `streams` | bytes exactly once, in order, complete if nothing ended the stream |
 //! | `messages` | at most once, whole, unaltered; all of them where nothing goes wrong |
+//! | `broadcasts` | at most once in a run, unaltered; by everybody where nothing goes wrong |
 //! | `progress` | nobody keeps the world from going on |
 //! | `answers` | every question is answered once |
 

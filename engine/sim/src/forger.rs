@@ -57,6 +57,7 @@ pub(crate) struct Seen {
     datagrams: Sample<SeenDatagram>,
     packages: Sample<Bytes>,
     announcements: Sample<Bytes>,
+    broadcasts: Sample<Bytes>,
     hellos: Sample<Bytes>,
 }
 
@@ -67,6 +68,7 @@ impl Seen {
             datagrams: Sample::new(),
             packages: Sample::new(),
             announcements: Sample::new(),
+            broadcasts: Sample::new(),
             hellos: Sample::new(),
         }
     }
@@ -94,6 +96,7 @@ impl Seen {
                 }
             }
             LinkKind::Announcement => self.announcements.see(&mut self.chance, copy),
+            LinkKind::Broadcast => self.broadcasts.see(&mut self.chance, copy),
             LinkKind::Hello | LinkKind::Proof => self.hellos.see(&mut self.chance, copy),
             _ => {}
         }
@@ -109,6 +112,10 @@ impl Seen {
 
     pub(crate) fn an_announcement(&mut self) -> Option<Bytes> {
         self.announcements.draw(&mut self.chance)
+    }
+
+    pub(crate) fn a_broadcast(&mut self) -> Option<Bytes> {
+        self.broadcasts.draw(&mut self.chance)
     }
 
     pub(crate) fn a_hello(&mut self) -> Option<Bytes> {

@@ -18,6 +18,7 @@ pub mod mesh;
 mod network;
 mod node;
 mod people;
+pub mod routes;
 mod run;
 mod scenario;
 mod trace;

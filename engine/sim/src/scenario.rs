@@ -84,6 +84,19 @@ pub(crate) struct AskSpec {
     pub(crate) after_heal: bool,
 }
 
+/// Something said to all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SaySpec {
+    /// Who says it.
+    pub(crate) from: usize,
+    /// How urgently.
+    pub(crate) priority: Priority,
+    /// Bytes of it.
+    pub(crate) length: usize,
+    /// Said when nothing goes wrong any more: everybody must hear it.
+    pub(crate) after_heal: bool,
+}
+
 /// The questions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AskKind {
@@ -143,6 +156,10 @@ pub(crate) enum Attack {
     ReplayAnnouncement,
     /// An announcement seen before, somewhat different, over a link.
     FlipAnnouncement,
+    /// A broadcast seen before, over a link.
+    ReplayBroadcast,
+    /// A broadcast seen before, somewhat different, over a link.
+    FlipBroadcast,
     /// A connection that says nothing.
     SilentLink,
     /// A connection that brings noise.
@@ -158,6 +175,8 @@ pub(crate) enum Act {
     Stream(usize),
     /// The question of this number.
     Ask(usize),
+    /// The broadcast of this number.
+    Say(usize),
     /// Something goes wrong, or right again.
     Fault(Fault),
     /// Somebody is hostile to a node.
@@ -187,6 +206,7 @@ pub(crate) struct Scenario {
     pub(crate) sleepy: Duration,
     pub(crate) streams: Vec<StreamSpec>,
     pub(crate) asks: Vec<AskSpec>,
+    pub(crate) says: Vec<SaySpec>,
     pub(crate) acts: Vec<(Instant, Act)>,
     /// From here on nothing goes wrong.
     pub(crate) healed: Instant,
@@ -250,6 +270,7 @@ impl Scenario {
             udp,
             streams: Vec::new(),
             asks: Vec::new(),
+            says: Vec::new(),
             acts: Vec::new(),
             healed,
             end: healed + secs(60),
@@ -259,6 +280,8 @@ impl Scenario {
             scenario.plan_faults(&mut chance, start);
             scenario.plan_attacks(&mut chance);
         }
+        // Of another source, so that the rest of a seed's world is what it was without them.
+        scenario.plan_says(&mut Chance::from_number(!seed), start);
         scenario.acts.push((healed, Act::Healed));
         scenario.acts.sort_by_key(|(at, _)| *at);
         scenario

@@ -276,6 +276,11 @@ impl World {
                 self.job(spec.from, seat, Job::Open(number));
             }
             Act::Ask(number) => self.ask(number),
+            Act::Say(number) => {
+                let from = self.scenario.says[number].from;
+                let seat = self.nodes[from].plan.seat(Role::Routing);
+                self.job(from, seat, Job::Say(number));
+            }
             Act::Fault(fault) => self.fault(fault),
             Act::Attack(attack, node) => self.attack(attack, node),
             Act::Healed => self.heal(),

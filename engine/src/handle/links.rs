@@ -136,7 +136,7 @@ impl Handle {
     }
 
     /// Says something to every node of the mesh in reach, at most once each and without a word back.
-    /// The payload is theirs to understand; it is signed, not sealed, and has 16,272 bytes at most.
+    /// The payload is theirs to understand; it is signed, not sealed, and has 16,276 bytes at most.
     /// Gives back its number.
     ///
     /// # Errors

@@ -337,6 +337,8 @@ impl Worker {
 
     /// Says goodbye: to peers first, since a link's goodbye overtakes what waits for the link.
     fn drain(&mut self, now: Instant) {
+        // Whoever says goodbye does not call again.
+        self.dials.clear();
         if let Some(partition) = self.partition {
             let close = Input::Post(Role::Partition(partition), Post::CloseLines);
             self.shard.handle(now, Clock::wall(), close);

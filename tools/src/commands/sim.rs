@@ -1,6 +1,7 @@
 //! `trunkline sim`: worlds of nodes in one thread, from seeds; a failure prints the seed.
 
 mod mesh;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -57,6 +58,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Kind {
     Mesh(mesh::Args),
+    Routes(routes::Args),
 }
 
 /// What many seeds came to.
@@ -100,8 +102,10 @@ struct Failed<'a> {
 /// # Errors
 /// If something did not hold.
 pub fn run(args: Args) -> Result<(), Failure> {
-    if let Some(Kind::Mesh(args)) = args.kind {
-        return mesh::run(args);
+    match args.kind {
+        Some(Kind::Mesh(args)) => return mesh::run(args),
+        Some(Kind::Routes(args)) => return routes::run(args),
+        None => {}
     }
     let (first, count) = args.seed.map_or((args.first, args.seeds), |seed| (seed, 1));
     let options = Options { verbose: args.verbose, twice: args.twice || args.seed.is_some() };

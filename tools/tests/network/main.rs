@@ -5,6 +5,7 @@ mod clients;
 mod moving;
 mod nats;
 mod priority;
+mod shapes;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use aws_lc_rs::agreement::{self, X25519};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use rsa::pkcs1v15::SigningKey;
+use rsa::pkcs8::DecodePrivateKey;
 use rsa::sha2::Sha256;
 use rsa::signature::{RandomizedSigner, SignatureEncoding};
 use rsa::traits::PublicKeyParts;
@@ -110,6 +111,25 @@ impl Identity {
             return Err(IdentityError::KeySize);
         }
         let rsa = RsaPrivateKey::new(chance, bits).map_err(|_| IdentityError::BadKeys)?;
+        Self::make(rsa, space, 1, chance, now.after(life))
+    }
+
+    /// An identity of an RSA key that is there already, as unencrypted PKCS#8 in PEM.
+    ///
+    /// # Errors
+    /// `BadKeys` if it is no such key, [`IdentityError::KeySize`] if it is too small or too large.
+    pub fn of_rsa(
+        pem: &str,
+        space: &Space,
+        chance: &mut Chance,
+        now: Wall,
+        life: Duration,
+    ) -> Result<Self, IdentityError> {
+        let rsa = RsaPrivateKey::from_pkcs8_pem(pem).map_err(|_| IdentityError::BadKeys)?;
+        rsa.validate().map_err(|_| IdentityError::BadKeys)?;
+        if !MODULUS_BYTES.contains(&rsa.size()) || rsa.e() != &BigUint::from(65_537u32) {
+            return Err(IdentityError::KeySize);
+        }
         Self::make(rsa, space, 1, chance, now.after(life))
     }
 

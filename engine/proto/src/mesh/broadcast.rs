@@ -1,4 +1,4 @@
-//! Which broadcasts were heard before (N8; PROTOCOL §6.6).
+//! Which broadcasts were heard before (N8; PROTOCOL §6.9).
 //!
 //! Owns a window for each origin that sends any, and the rates: of each origin, and of the
 //! signatures that are verified. Knows no links; [`super::routing`] spreads.

@@ -178,7 +178,10 @@ impl LinkSession {
         kind: LinkKind,
         body: &[u8],
     ) -> Result<(), DropReason> {
-        let foreign = matches!(kind, LinkKind::Announcement | LinkKind::Digest | LinkKind::Package);
+        let foreign = matches!(
+            kind,
+            LinkKind::Announcement | LinkKind::Digest | LinkKind::Package | LinkKind::Broadcast
+        );
         if matches!(self.state, State::Down) {
             return Err(DropReason::LinkDown);
         }

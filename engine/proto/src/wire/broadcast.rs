@@ -1,4 +1,4 @@
-//! Broadcasts: frames that go to every node of the mesh (PROTOCOL §6.6).
+//! Broadcasts: frames that go to every node of the mesh (PROTOCOL §6.9).
 //!
 //! ```text
 //!  link header   0 length u16   2 kind 7   3 lane u8

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use trunkline_proto::base::Hashname;
+use trunkline_proto::base::{Hashname, Limits};
 use trunkline_proto::mesh::{NodeStatus, Reach};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::switch::Answer;
@@ -24,9 +24,23 @@ pub(crate) fn check(world: &World) -> Option<Violation> {
         .or_else(|| words(world))
         .or_else(|| routes(world))
         .or_else(|| (0..world.apps.streams.len()).find_map(|n| stream(world, n)))
-        .or_else(|| (0..world.apps.asks.len()).find_map(|n| question(world, n)))?;
+        .or_else(|| (0..world.apps.asks.len()).find_map(|n| question(world, n)))
+        .or_else(|| (0..world.apps.says.len()).find_map(|n| broadcast(world, n)))?;
     let (check, node, text) = found;
     Some(Violation { check, at: world.now, node, text })
+}
+
+/// What was said when nothing went wrong any more was heard by all, unless a queue was full.
+fn broadcast(world: &World, number: usize) -> Wrong {
+    let said = &world.apps.says[number];
+    let roomy = world.scenario.limits.lane_bytes == Limits::default().lane_bytes;
+    if !said.spec.after_heal || said.sent.is_none() || !roomy || world.watch.mail_lost > 0 {
+        return None;
+    }
+    let linked = (0..world.nodes.len()).filter(|n| world.scenario.is_linked(*n));
+    let mut others = linked.filter(|n| *n != said.spec.from && world.nodes[*n].alive);
+    let deaf = others.find(|n| !said.heard.contains_key(n))?;
+    Some(("broadcasts", Some(deaf), format!("never heard broadcast {number}")))
 }
 
 fn conserves(world: &World) -> Wrong {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use trunkline_proto::base::{Chance, Instant, Priority};
 
-use super::{Act, AskKind, AskSpec, Attack, Fault, Scenario, StreamSpec, wire};
+use super::{Act, AskKind, AskSpec, Attack, Fault, Mood, SaySpec, Scenario, StreamSpec, wire};
 use crate::draw::{Draw, ms, secs};
 
 /// From healing to the work that must succeed: all links and lines are back by then.
@@ -80,6 +80,32 @@ impl Scenario {
         let priority = Priority::from_low_bits(u8::try_from(chance.below(8)).unwrap_or(3));
         self.asks.push(AskSpec { from, to, priority, what, after_heal });
         self.acts.push((at, Act::Ask(self.asks.len() - 1)));
+    }
+
+    pub(super) fn plan_says(&mut self, chance: &mut Chance, start: Instant) {
+        let trouble = self.healed.since(start);
+        let linked: Vec<usize> = (0..self.nodes.len()).filter(|n| self.is_linked(*n)).collect();
+        for n in 0..chance.span(6, 30) {
+            let after_heal = n < 3;
+            let at = if after_heal {
+                self.healed + RECOVERED + chance.time(Duration::ZERO, secs(4))
+            } else {
+                start + chance.time(Duration::ZERO, trouble)
+            };
+            let priority = Priority::from_low_bits(u8::try_from(chance.below(8)).unwrap_or(3));
+            let most = if chance.percent(80) { 1_000 } else { 16_000 };
+            let length = chance.index(most);
+            let from = chance.pick(&linked);
+            self.says.push(SaySpec { from, priority, length, after_heal });
+            self.acts.push((at, Act::Say(self.says.len() - 1)));
+        }
+        let attacks = if self.mood == Mood::Rough { chance.span(0, 20) } else { 0 };
+        for _ in 0..attacks {
+            let attack = chance.pick(&[Attack::ReplayBroadcast, Attack::FlipBroadcast]);
+            let node = chance.index(self.nodes.len());
+            self.acts
+                .push((start + chance.time(Duration::ZERO, trouble), Act::Attack(attack, node)));
+        }
     }
 
     pub(super) fn plan_faults(&mut self, chance: &mut Chance, start: Instant) {

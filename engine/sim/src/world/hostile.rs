@@ -14,6 +14,8 @@ use crate::scenario::{Attack, address_of};
 /// Of an announcement, what a neighbour may change without anybody knowing: the header of the
 /// frame is the link's, and the age grows on the way.
 const ANNOUNCED: usize = 6;
+/// Of a broadcast, the header of the frame; a time to live that was changed is nobody's to tell.
+const SPOKEN: usize = 4;
 /// Of a package, the link's header and what says how it is to be read: plain messages prove
 /// nothing, so no sealed package is turned into one.
 const READ_AS: usize = 12;
@@ -51,6 +53,17 @@ impl World {
             Attack::FlipAnnouncement => {
                 if let Some(frame) = self.watch.seen.an_announcement() {
                     let frame = self.watch.seen.flipped(&frame, ANNOUNCED);
+                    self.forge_frame(node, frame, false);
+                }
+            }
+            Attack::ReplayBroadcast => {
+                if let Some(frame) = self.watch.seen.a_broadcast() {
+                    self.forge_frame(node, frame, false);
+                }
+            }
+            Attack::FlipBroadcast => {
+                if let Some(frame) = self.watch.seen.a_broadcast() {
+                    let frame = self.watch.seen.flipped(&frame, SPOKEN);
                     self.forge_frame(node, frame, false);
                 }
             }

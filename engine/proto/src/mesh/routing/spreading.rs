@@ -1,4 +1,4 @@
-//! Broadcasts: sent to all neighbours, and on from each of them (N7, N8; PROTOCOL §6.6).
+//! Broadcasts: sent to all neighbours, and on from each of them (N7, N8; PROTOCOL §6.9).
 //!
 //! ```text
 //!  frame ─▶ form ─▶ origin in reach? ─▶ heard before? ─▶ rates ─▶ signature ─▶ here, and on to all

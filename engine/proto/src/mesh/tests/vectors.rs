@@ -3,14 +3,17 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
-use crate::base::{Address, BootEpoch};
+use crate::base::{Address, BootEpoch, Priority};
 use crate::wire::announce::{
     Announcement, AnnouncementHead, Digest, DigestEntry, DigestWriter, Draft, Neighbour, Order,
     announcement_frame,
 };
+use crate::wire::broadcast;
 use crate::wire::link::{
     Capabilities, Cost, Goodbye, HEADER_LEN, Hello, LinkKind, NodeName, Stamp, Transcript,
 };
+
+use crate::wire::package::Sequence;
 
 const DOC: &str = include_str!("../../../../../docs/PROTOCOL.md");
 const RECORD: [u8; 4] = [0xaa, 0xbb, 0xcc, 0xdd];
@@ -51,6 +54,24 @@ fn sign(purpose: u8, bytes: &[u8]) -> [u8; 64] {
     let signature = key.sign(&bound);
     UnparsedPublicKey::new(&ED25519, key.public_key()).verify(&bound, signature.as_ref()).unwrap();
     signature.as_ref().try_into().unwrap()
+}
+
+#[test]
+fn n7_the_broadcast_of_the_document_is_ours() {
+    let draft = broadcast::Draft {
+        ttl: 16,
+        priority: Priority::new(5).unwrap(),
+        letters: Sequence::M,
+        origin: Address::new([9; 16]),
+        epoch: BootEpoch(4),
+        sequence: 6,
+        payload: b"hello",
+    };
+    let frame = draft.sign(|bytes| sign(5, bytes)).unwrap();
+    let hex: String = frame.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(vector("broadcast"), frame, "{hex}");
+    let read = broadcast::Broadcast::parse(&frame).unwrap();
+    assert_eq!((read.payload, read.sequence, read.ttl), (&b"hello"[..], 6, 16));
 }
 
 fn order() -> Order {
