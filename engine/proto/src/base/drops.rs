@@ -42,6 +42,8 @@ pub enum DropReason {
     RateLimited,
     /// A table that bounds memory is full.
     TableFull,
+    /// A half-open line whose opener proved nothing made way for one whose opener did.
+    CrowdedOut,
     /// A queue that bounds memory is full.
     QueueFull,
     /// No route to the destination.
@@ -66,7 +68,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Truncated,
         Self::Oversized,
         Self::Malformed,
@@ -85,6 +87,7 @@ impl DropReason {
         Self::Busy,
         Self::RateLimited,
         Self::TableFull,
+        Self::CrowdedOut,
         Self::QueueFull,
         Self::NoRoute,
         Self::TtlExpired,
@@ -119,6 +122,7 @@ impl DropReason {
             Self::Busy => "busy",
             Self::RateLimited => "rate-limited",
             Self::TableFull => "table-full",
+            Self::CrowdedOut => "crowded-out",
             Self::QueueFull => "queue-full",
             Self::NoRoute => "no-route",
             Self::TtlExpired => "ttl-expired",

@@ -35,7 +35,7 @@ use crate::switch::meet::{Host, Terms};
 use crate::switch::streams::{
     Code, Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
 };
-use crate::switch::{SPACER, Setting, Switch};
+use crate::switch::{SPACER, Setting, Switch, Toll};
 use crate::wire::link::{Capabilities, Cost, NodeName};
 
 /// What a node is told when it begins; the same for all its shards.
@@ -228,7 +228,7 @@ impl Shard {
         match input {
             Input::Post(role, post) => self.posts.push(role, post),
             Input::Datagram { from, bytes } => {
-                let post = Post::Datagram { from, bytes, paid: false };
+                let post = Post::Datagram { from, bytes, toll: Toll::Due };
                 self.posts.push(Role::Partition(self.partition), post);
             }
             Input::LinkOpened { link, side, transport, cost } => {

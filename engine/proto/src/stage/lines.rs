@@ -90,7 +90,7 @@ impl Lines {
     ) {
         let switch = &mut self.switch;
         match post {
-            Post::Datagram { from, bytes, paid } => switch.relayed(now, wall, from, bytes, paid),
+            Post::Datagram { from, bytes, toll } => switch.relayed(now, wall, from, bytes, toll),
             Post::Package(frame) => switch.package(now, wall, frame),
             Post::Seal { line, priority, frame } => switch.seal(now, line, priority, frame),
             Post::Want(peer) => switch.want(now, peer),
@@ -139,8 +139,8 @@ impl Lines {
                 Effect::Unhandled { peer, packet } => events(LineEvent::Unhandled { peer, packet }),
                 Effect::Anonymous { from, packet } => events(LineEvent::Anonymous { from, packet }),
                 Effect::State(peer, state) => events(LineEvent::State(peer, state)),
-                Effect::Elsewhere { partition, from, bytes, paid } => {
-                    out.push(Role::Partition(partition), Post::Datagram { from, bytes, paid });
+                Effect::Elsewhere { partition, from, bytes, toll } => {
+                    out.push(Role::Partition(partition), Post::Datagram { from, bytes, toll });
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::plan::Role;
 use crate::base::{BootEpoch, Frame, Hashname, Lane, LinkId, Priority};
 use crate::crypto::KeyRecord;
 use crate::mesh::RouteTable;
-use crate::switch::{Ask, Introduction, LineRef, Note, Token};
+use crate::switch::{Ask, Introduction, LineRef, Note, Token, Toll};
 use crate::wire::link::Cost;
 use crate::wire::package::Code;
 
@@ -25,8 +25,8 @@ pub enum Post {
         from: SocketAddr,
         /// What.
         bytes: BytesMut,
-        /// An open that another partition has asked for a cookie, if any was due.
-        paid: bool,
+        /// What was asked of it, should it be an open.
+        toll: Toll,
     },
     /// To a partition: a package for this node came in, whole, with its link header.
     Package(BytesMut),

@@ -13,6 +13,7 @@ pub mod arrivals;
 pub mod ask;
 pub mod contact;
 pub mod contacts;
+mod half_opens;
 mod introductions;
 pub mod line;
 pub mod meet;
@@ -30,7 +31,7 @@ mod ways;
 mod width;
 
 pub use ask::{
-    Answer, Ask, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question, Token,
+    Answer, Ask, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question, Token, Toll,
 };
 pub use contact::State;
 pub use moving::SPACER;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::ask::{Answer, Ask, Effect, LineRef, Question, Token};
 use super::contact::{Contact, Standing, State};
 use super::contacts::{Bounds, Contacts};
+use super::half_opens::HalfOpens;
 use super::line::{HELD, Line};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
@@ -97,7 +98,7 @@ pub struct Switch {
     /// What may go to addresses that have proved nothing.
     pub(super) strangers: RateTable,
     pub(super) carrying: Carrying,
-    pub(super) unconfirmed: usize,
+    pub(super) half_opens: HalfOpens,
     pub(super) probes: BTreeMap<Token, (Instant, Instant)>,
     pub(super) counters: Counters,
     pub(super) opens_made: u64,
@@ -159,7 +160,7 @@ impl Switch {
             opens_each: RateTable::new(each, each, 4_096, &mut chance),
             strangers: RateTable::new(STRANGERS.0, STRANGERS.1, 4_096, &mut chance),
             carrying: Carrying::default(),
-            unconfirmed: 0,
+            half_opens: HalfOpens::new(limits),
             probes: BTreeMap::new(),
             counters: Counters::default(),
             opens_made: 0,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::{BufMut, BytesMut};
 
-use super::ask::{CarriedEnd, Effect};
+use super::ask::{CarriedEnd, Effect, Toll};
 use super::opens::From;
 use super::partition::Switch;
 use super::paths::{Bridge, Path};
@@ -137,7 +137,7 @@ impl Switch {
         let (partition, slot, generation) =
             self.setting.ids.resolve(head.line).ok_or(DropReason::UnknownLine)?;
         if partition != self.setting.partition {
-            return self.elsewhere(partition, from, bytes);
+            return self.elsewhere(partition, from, bytes, Toll::Waived);
         }
         if slot >= FIRST_SLOT {
             return self.carry_on(now, from, (slot, generation), head, bytes);
@@ -160,7 +160,7 @@ impl Switch {
                 return Err(DropReason::Misaddressed);
             }
         }
-        self.take_packet(now, wall, From::Bridge(bridge), inside, false)
+        self.take_packet(now, wall, From::Bridge(bridge), inside, Toll::Due)
     }
 
     /// The other end's name is written over ours, and the rest goes on as it came.
