@@ -93,6 +93,7 @@ impl Lines {
             Post::Datagram { from, bytes, toll } => switch.relayed(now, wall, from, bytes, toll),
             Post::Package(frame) => switch.package(now, wall, frame),
             Post::Seal { line, priority, frame } => switch.seal(now, line, priority, frame),
+            Post::Narrow(line) => switch.suspect_size(now, line),
             Post::Want(peer) => switch.want(now, peer),
             Post::Unwant(peer) => switch.unwant(&peer),
             Post::Ask(ask) => switch.ask(now, ask),

@@ -39,6 +39,8 @@ pub enum Post {
         /// The packet, with room around it.
         frame: Frame,
     },
+    /// To a partition: streams of this line lose what is large, and hear of what is small.
+    Narrow(LineRef),
     /// To a partition: a line to this hashname is wanted.
     Want(Hashname),
     /// To a partition: streams have no use for a line to this hashname any more.

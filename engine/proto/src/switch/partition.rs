@@ -70,6 +70,8 @@ pub struct Counters {
     pub cookies: u64,
     /// Lines that changed to another path.
     pub moves: u64,
+    /// Times that datagrams had to become smaller again.
+    pub narrowed: u64,
     /// Datagrams carried for others.
     pub carried: u64,
     /// What went no further.
@@ -442,6 +444,7 @@ impl Switch {
             }
             unproved.credit -= length;
         }
+        let used = path.is_none() && line.width.sent(length);
         let path = path.unwrap_or(line.path);
         if let Err(reason) = line.seal(now, path, ends, limits, priority, &mut frame) {
             return self.counters.drops.count(reason);
@@ -454,7 +457,7 @@ impl Switch {
             Path::Mesh => self.effects.push_back(Effect::Package(frame.into_bytes())),
         }
         self.counters.sealed += 1;
-        if quiet {
+        if quiet || used {
             self.schedule(slot);
         }
     }

@@ -86,6 +86,10 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// How much longer datagrams take between two nodes.
     pub(crate) slow: BTreeMap<(usize, usize), Duration>,
+    /// The longest datagrams that pass between two nodes; longer ones are lost without a word.
+    pub(crate) fits: BTreeMap<(usize, usize), usize>,
+    /// The longest datagram that arrived.
+    pub(crate) longest: usize,
     /// Bytes that went to each address, and came from there.
     pub(crate) bytes: BTreeMap<SocketAddr, (usize, usize)>,
 }
@@ -100,6 +104,8 @@ impl World {
             delay: Duration::from_millis(10),
             cut: BTreeSet::new(),
             slow: BTreeMap::new(),
+            fits: BTreeMap::new(),
+            longest: 0,
             bytes: BTreeMap::new(),
         }
     }
@@ -217,9 +223,13 @@ impl World {
         let Some(index) = self.places.iter().position(|p| p.outside.ip() == to.ip()) else {
             return;
         };
-        if sender.is_some_and(|s| self.cut.contains(&(s.min(index), s.max(index)))) {
+        let pair = sender.map(|s| (s.min(index), s.max(index)));
+        if pair.is_some_and(|pair| {
+            self.cut.contains(&pair) || self.fits.get(&pair).is_some_and(|most| bytes.len() > *most)
+        }) {
             return;
         }
+        self.longest = self.longest.max(bytes.len());
         let place = &self.places[index];
         let sent_to = place.ports.get(&to.port());
         let open = match place.nat {
