@@ -36,4 +36,4 @@ pub use ask::{
 pub use contact::State;
 pub use moving::SPACER;
 pub use partition::{ContactReport, Counters, Setting, Switch};
-pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried};
+pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried, may_be_cut};
