@@ -356,6 +356,15 @@ pub enum Introduction {
         /// The way and its end, or why there is none.
         grant: Result<(Bridge, Instant), No>,
     },
+    /// The relay of a bridge of ours is heard somewhere else.
+    RelayMoved {
+        /// The other end.
+        peer: Hashname,
+        /// The relay.
+        relay: Hashname,
+        /// Where its own line goes now.
+        at: SocketAddr,
+    },
     /// Be the relay: carry packets between these two.
     Carry {
         /// Both ends.

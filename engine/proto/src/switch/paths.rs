@@ -166,6 +166,14 @@ impl Paths {
         self.trials.push(fresh);
     }
 
+    /// A path has another address, and is the same.
+    pub(super) fn rename(&mut self, before: Path, after: Path) {
+        self.trials.retain(|t| t.path != after);
+        for trial in self.trials.iter_mut().filter(|t| t.path == before) {
+            trial.path = after;
+        }
+    }
+
     /// The next path to try now, and the token to try it with.
     pub(super) fn due(&mut self, now: Instant) -> Option<(Path, u64)> {
         let trial = self.trials.iter_mut().find(|t| t.next.is_some_and(|n| n <= now))?;

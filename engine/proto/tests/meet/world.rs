@@ -63,6 +63,8 @@ pub(crate) struct Place {
     pub(crate) nat: Nat,
     /// Where its NAT is.
     pub(crate) outside: SocketAddr,
+    /// A second address, which all its datagrams come from.
+    pub(crate) speaks_from: Option<SocketAddr>,
     /// By destination if the NAT is symmetric: the port, and whom it was sent to.
     ports: BTreeMap<u16, BTreeSet<SocketAddr>>,
     by_destination: BTreeMap<SocketAddr, u16>,
@@ -135,6 +137,7 @@ impl World {
             hashname: identity.hashname(),
             nat,
             outside,
+            speaks_from: None,
             ports: BTreeMap::new(),
             by_destination: BTreeMap::new(),
             answers: Vec::new(),
@@ -332,7 +335,7 @@ impl Place {
             port = *self.by_destination.entry(to).or_insert(next);
         }
         self.ports.entry(port).or_default().insert(to);
-        SocketAddr::new(self.outside.ip(), port)
+        self.speaks_from.unwrap_or(SocketAddr::new(self.outside.ip(), port))
     }
 }
 
