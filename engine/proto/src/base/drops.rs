@@ -42,7 +42,8 @@ pub enum DropReason {
     RateLimited,
     /// A table that bounds memory is full.
     TableFull,
-    /// A half-open line whose opener proved nothing made way for one whose opener did.
+    /// What waited made way for another: a half-open line whose opener proved nothing for one whose
+    /// opener did, an introduction that nobody has answered for a newer one.
     CrowdedOut,
     /// A queue that bounds memory is full.
     QueueFull,
