@@ -17,9 +17,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use trunkline_proto::base::DropReason;
 
 use super::addr::Name;
 use super::sys::{self, BATCH, Message, SendScratch};
+use super::udp::Modes;
 
 /// Most datagrams in one segmented send; the limit of the oldest kernels that know it.
 const MAX_SEGMENTS: usize = 64;
@@ -31,6 +33,8 @@ const WINDOW: usize = 256;
 const TABLE: usize = 128;
 /// Marks an empty place of that table, and the end of a run's chain.
 const NONE: u16 = u16::MAX;
+/// Fits every path that carries IPv6, and so nearly every one that carries IPv4.
+const FITS_EVERYWHERE: usize = 1_232;
 
 /// What became of datagrams handed to a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,9 +64,28 @@ pub struct SendCounters {
     pub no_room: u64,
 }
 
+/// One datagram on its way out.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    to: SocketAddr,
+    frame: Bytes,
+    /// It may be cut on the way.
+    divisible: bool,
+}
+
+impl Outbound {
+    fn kind(&self) -> Kind {
+        match (self.frame.len() > FITS_EVERYWHERE, self.divisible) {
+            (false, _) => Kind::Any,
+            (true, false) => Kind::Whole,
+            (true, true) => Kind::Cut,
+        }
+    }
+}
+
 /// A bounded queue of datagrams and their addresses, in the order they should leave.
 pub struct SendBatch {
-    queue: VecDeque<(SocketAddr, Bytes)>,
+    queue: VecDeque<Outbound>,
     limit: usize,
     plan: Plan,
     scratch: SendScratch,
@@ -87,10 +110,22 @@ impl SendBatch {
     /// # Errors
     /// The datagram itself, when the batch is full.
     pub fn push(&mut self, to: SocketAddr, frame: Bytes) -> Result<(), Bytes> {
+        self.push_as(to, frame, false)
+    }
+
+    /// As [`Self::push`]; the datagram may be cut on the way where it is too long for it.
+    ///
+    /// # Errors
+    /// The datagram itself, when the batch is full.
+    pub fn push_divisible(&mut self, to: SocketAddr, frame: Bytes) -> Result<(), Bytes> {
+        self.push_as(to, frame, true)
+    }
+
+    fn push_as(&mut self, to: SocketAddr, frame: Bytes, divisible: bool) -> Result<(), Bytes> {
         if self.queue.len() >= self.limit {
             return Err(frame);
         }
-        self.queue.push_back((to, frame));
+        self.queue.push_back(Outbound { to, frame, divisible });
         Ok(())
     }
 
@@ -121,27 +156,36 @@ impl SendBatch {
         &mut self,
         fd: BorrowedFd<'_>,
         v6: bool,
-        segmenting: &AtomicBool,
+        modes: &Modes,
     ) -> io::Result<usize> {
         let before = self.counters.datagrams;
-        let mut blocked = false;
-        while !self.queue.is_empty() && !blocked {
-            self.plan.make(&self.queue, v6, segmenting.load(Ordering::Relaxed));
-            let outcome = self.send_plan(fd, segmenting);
+        let mut narrow = false;
+        while !self.queue.is_empty() {
+            self.plan.make(&self.queue, v6, modes.segmenting.load(Ordering::Relaxed), narrow);
+            match self.plan.kind {
+                Kind::Any => false,
+                Kind::Whole => modes.set_whole(fd, v6, true),
+                Kind::Cut => modes.set_whole(fd, v6, false),
+            };
+            let outcome = self.send_plan(fd, v6, modes);
             self.remove_settled();
-            blocked = outcome?;
+            match outcome? {
+                Outcome::Settled => {}
+                Outcome::Blocked => break,
+                Outcome::Narrow => narrow = true,
+            }
         }
         Ok(usize::try_from(self.counters.datagrams - before).unwrap_or(usize::MAX))
     }
 
-    /// Sends the planned messages in turn, marking what is settled. True when the socket is full.
-    fn send_plan(&mut self, fd: BorrowedFd<'_>, segmenting: &AtomicBool) -> io::Result<bool> {
+    /// Sends the planned messages in turn, marking what is settled.
+    fn send_plan(&mut self, fd: BorrowedFd<'_>, v6: bool, modes: &Modes) -> io::Result<Outcome> {
         let SendBatch { queue, plan, scratch, counters, .. } = self;
         let queue = &*queue;
         let mut pieces = [IoSlice::new(&[]); WINDOW];
         for (piece, index) in pieces.iter_mut().zip(&plan.order) {
-            if let Some((_, frame)) = queue.get(usize::from(*index)) {
-                *piece = IoSlice::new(frame);
+            if let Some(outbound) = queue.get(usize::from(*index)) {
+                *piece = IoSlice::new(&outbound.frame);
             }
         }
         let mut next = 0;
@@ -159,9 +203,22 @@ impl SendBatch {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     counters.blocked += 1;
-                    return Ok(true);
+                    return Ok(Outcome::Blocked);
                 }
-                Err(error) if plan.segmented(next) => plan.split_run(next, &error, segmenting),
+                Err(error) if plan.segmented(next) => {
+                    plan.split_run(next, &error, &modes.segmenting);
+                }
+                // Whoever is behind a device as narrow as that has no other way to be reached.
+                Err(error)
+                    if error.raw_os_error() == Some(libc::EMSGSIZE)
+                        && plan.fits_everywhere(next, queue)
+                        && modes.set_whole(fd, v6, false) =>
+                {
+                    // What must not be cut may stand behind it.
+                    if plan.kind == Kind::Whole {
+                        return Ok(Outcome::Narrow);
+                    }
+                }
                 Err(error) => {
                     let count = refusal(&error).ok_or(error)?;
                     plan.settle(next, |_| *count(counters) += 1);
@@ -169,7 +226,7 @@ impl SendBatch {
                 }
             }
         }
-        Ok(false)
+        Ok(Outcome::Settled)
     }
 
     /// Takes what is settled out of the queue; the rest stays in order.
@@ -203,6 +260,28 @@ fn refusal(error: &io::Error) -> Option<fn(&mut SendCounters) -> &mut u64> {
     })
 }
 
+/// How the socket must treat the datagrams of a window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// As it likes: they fit every path.
+    Any,
+    /// Some must not be cut.
+    Whole,
+    /// Some may have to be cut.
+    Cut,
+}
+
+/// How far a window got.
+enum Outcome {
+    /// All of it has left or was dropped.
+    Settled,
+    /// The socket is full.
+    Blocked,
+    /// This host's own device is narrower than what fits every path: such datagrams have to be cut,
+    /// and those that must not be cannot go beside them.
+    Narrow,
+}
+
 /// One run while it is being put together; its datagrams are chained by index.
 #[derive(Clone, Copy)]
 struct Run {
@@ -226,22 +305,41 @@ struct Plan {
     messages: Vec<Message>,
     /// For each datagram of the window, whether it has left or was dropped.
     settled: Vec<bool>,
+    kind: Kind,
     table: [u16; TABLE],
 }
 
 impl Plan {
     fn new() -> Self {
         let (runs, chain, order) = (Vec::new(), Vec::new(), Vec::new());
-        Plan { runs, chain, order, messages: Vec::new(), settled: Vec::new(), table: [NONE; TABLE] }
+        Plan {
+            runs,
+            chain,
+            order,
+            messages: Vec::new(),
+            settled: Vec::new(),
+            kind: Kind::Any,
+            table: [NONE; TABLE],
+        }
     }
 
     /// Plans the front of `queue`: up to [`BATCH`] runs of up to [`WINDOW`] datagrams together.
-    fn make(&mut self, queue: &VecDeque<(SocketAddr, Bytes)>, v6: bool, segmenting: bool) {
+    /// What must be whole does not stand beside what may be cut; and if `narrow`, beside nothing
+    /// else.
+    fn make(&mut self, queue: &VecDeque<Outbound>, v6: bool, segmenting: bool, narrow: bool) {
         self.runs.clear();
         self.chain.clear();
         self.table = [NONE; TABLE];
         let mut room = BATCH;
-        for (index, (to, frame)) in (0_u16..).zip(queue.iter().take(WINDOW)) {
+        self.kind = Kind::Any;
+        for (index, outbound) in (0_u16..).zip(queue.iter().take(WINDOW)) {
+            let Outbound { to, frame, .. } = outbound;
+            match (outbound.kind(), self.kind) {
+                (kind, held) if kind == held => {}
+                (Kind::Any, _) if !narrow => {}
+                (kind, Kind::Any) if index == 0 || !narrow => self.kind = kind,
+                _ => break,
+            }
             let place = place_of(to);
             let last = self.table.get(place).copied().unwrap_or(NONE);
             let open = if segmenting { self.runs.get_mut(usize::from(last)) } else { None };
@@ -296,6 +394,14 @@ impl Plan {
         self.messages.get(at).is_some_and(|message| message.segment != 0)
     }
 
+    /// Whether message `at` is one datagram that should not be too long anywhere.
+    fn fits_everywhere(&self, at: usize, queue: &VecDeque<Outbound>) -> bool {
+        let message = self.messages.get(at);
+        let index = message.and_then(|m| self.order.get(usize::from(m.first)));
+        let outbound = index.and_then(|i| queue.get(usize::from(*i)));
+        outbound.is_some_and(|o| o.frame.len() <= FITS_EVERYWHERE)
+    }
+
     /// Marks the datagrams of message `at` as done with, telling `count` the place of each in the
     /// queue.
     fn settle(&mut self, at: usize, mut count: impl FnMut(usize)) {
@@ -332,9 +438,20 @@ impl Plan {
 }
 
 impl SendCounters {
-    fn count_sent(&mut self, sent: Option<&(SocketAddr, Bytes)>) {
+    /// What was dropped since `before`, by the reasons the rest of the node counts by.
+    pub fn drops_since(&self, before: &Self) -> [(DropReason, u64); 4] {
+        let since = |of: fn(&Self) -> u64| of(self).saturating_sub(of(before));
+        [
+            (DropReason::Oversized, since(|c| c.too_long)),
+            (DropReason::Misaddressed, since(|c| c.invalid)),
+            (DropReason::NoRoute, since(|c| c.unreachable + c.refused + c.forbidden)),
+            (DropReason::QueueFull, since(|c| c.no_room)),
+        ]
+    }
+
+    fn count_sent(&mut self, sent: Option<&Outbound>) {
         self.datagrams += 1;
-        self.bytes += sent.map_or(0, |(_, frame)| frame.len() as u64);
+        self.bytes += sent.map_or(0, |outbound| outbound.frame.len() as u64);
     }
 }
 

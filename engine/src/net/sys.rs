@@ -325,6 +325,23 @@ pub(crate) fn set_option(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether datagrams of this socket may be cut on the way. Whole ones are bounded by the first
+/// device alone, and refused with `EMSGSIZE` beyond it: what routers say of the way is ignored
+/// (`IP_PMTUDISC_PROBE`). Others are cut as the system believes they must be.
+///
+/// # Errors
+/// The kernel's. An IPv6 socket that takes no IPv4 need not know the options of IPv4.
+pub(crate) fn set_whole(fd: BorrowedFd<'_>, v6: bool, whole: bool) -> io::Result<()> {
+    let v4_way = if whole { libc::IP_PMTUDISC_PROBE } else { libc::IP_PMTUDISC_WANT };
+    let four = set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, v4_way);
+    if !v6 {
+        return four;
+    }
+    let v6_way = if whole { libc::IPV6_PMTUDISC_PROBE } else { libc::IPV6_PMTUDISC_WANT };
+    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, v6_way)?;
+    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, c_int::from(whole))
+}
+
 /// Reads an option made of 32-bit integers into `values`; returns how many the kernel filled.
 ///
 /// # Errors

@@ -16,10 +16,16 @@
 //! IPv4 addresses stay IPv4 whatever the socket: an IPv6 socket's mapped addresses are made
 //! canonical on the way in and mapped again on the way out, so nothing above sees one peer under
 //! two names.
+//!
+//! Datagrams leave whole: nobody on the way may cut them, and what the system believes about the
+//! way (which anyone can make it believe by a forged message) is not asked. So whoever finds out how
+//! large datagrams may be finds out about datagrams, and not about pieces. Two are exempt: those
+//! that were pushed as divisible, and those that fit every path by right and not this host's own
+//! device.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
@@ -69,7 +75,26 @@ pub struct UdpPort {
     socket: mio::net::UdpSocket,
     local: SocketAddr,
     coalesced: bool,
-    segmenting: AtomicBool,
+    modes: Modes,
+}
+
+/// What the socket was last told, and what it turned out to be unable to do. Threads that share a
+/// port may for one batch meet what another one told it: then a datagram too many is cut, or dropped.
+#[derive(Debug)]
+pub(super) struct Modes {
+    /// Runs leave as one segmented send.
+    pub(super) segmenting: AtomicBool,
+    /// No datagram is cut on the way.
+    whole: AtomicBool,
+}
+
+impl Modes {
+    /// Lets datagrams be cut on the way, or not. True if that is another mode than before.
+    pub(super) fn set_whole(&self, fd: BorrowedFd<'_>, v6: bool, whole: bool) -> bool {
+        self.whole.load(Ordering::Relaxed) != whole
+            && sys::set_whole(fd, v6, whole).is_ok()
+            && self.whole.swap(whole, Ordering::Relaxed) != whole
+    }
 }
 
 impl UdpPort {
@@ -77,7 +102,7 @@ impl UdpPort {
     ///
     /// # Errors
     /// The system's: the address is in use or not ours, or sockets have run out. Buffer sizes,
-    /// coalescing and segmenting are best effort and never fail.
+    /// coalescing, segmenting and keeping datagrams whole are best effort and never fail.
     pub fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<UdpPort> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         if let SocketAddr::V6(v6) = addr {
@@ -95,7 +120,10 @@ impl UdpPort {
         socket.bind(&addr.into())?;
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
-        Ok(UdpPort { socket, local, coalesced, segmenting: AtomicBool::new(probe.is_ok()) })
+        let whole = sys::set_whole(socket.as_fd(), local.is_ipv6(), true).is_ok();
+        let modes =
+            Modes { segmenting: AtomicBool::new(probe.is_ok()), whole: AtomicBool::new(whole) };
+        Ok(UdpPort { socket, local, coalesced, modes })
     }
 
     /// Registers the port with a poller without owning it alone. One poller may watch it.
@@ -123,7 +151,7 @@ impl UdpPort {
 
     /// Whether runs leave as one segmented send. Turns false for good when the device refuses.
     pub fn segments(&self) -> bool {
-        self.segmenting.load(Ordering::Relaxed)
+        self.modes.segmenting.load(Ordering::Relaxed)
     }
 
     /// Datagrams the kernel dropped since the port was opened because nobody read them in time.
@@ -180,7 +208,7 @@ impl UdpPort {
     /// # Errors
     /// Only what makes the whole socket useless; never `WouldBlock`.
     pub fn send(&self, batch: &mut SendBatch) -> io::Result<usize> {
-        batch.flush(self.socket.as_fd(), self.local.is_ipv6(), &self.segmenting)
+        batch.flush(self.socket.as_fd(), self.local.is_ipv6(), &self.modes)
     }
 }
 

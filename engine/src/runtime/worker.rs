@@ -31,7 +31,7 @@ use trunkline_proto::stage::meeting::MeetEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::switch::Answer;
+use trunkline_proto::switch::{Answer, may_be_cut};
 use trunkline_proto::wire::package::Code;
 
 use connections::Dialled;
@@ -657,7 +657,12 @@ impl Worker {
             let fits = |u: &&mut Udp| u.port.local_addr().is_ipv6() == wants_v6;
             match self.udp.iter_mut().find(fits) {
                 Some(udp) => {
-                    if udp.batch.push(datagram.to, datagram.bytes).is_err() {
+                    let pushed = if may_be_cut(&datagram.bytes) {
+                        udp.batch.push_divisible(datagram.to, datagram.bytes)
+                    } else {
+                        udp.batch.push(datagram.to, datagram.bytes)
+                    };
+                    if pushed.is_err() {
                         drops.count(DropReason::QueueFull);
                     }
                 }
@@ -668,7 +673,12 @@ impl Worker {
             if udp.batch.is_empty() {
                 continue;
             }
-            match udp.port.send(&mut udp.batch) {
+            let before = udp.batch.counters();
+            let sent = udp.port.send(&mut udp.batch);
+            for (reason, count) in udp.batch.counters().drops_since(&before) {
+                drops.add(reason, count);
+            }
+            match sent {
                 Ok(_) => udp.blocked = !udp.batch.is_empty(),
                 Err(error) => {
                     tracing::warn!(%error, "a UDP socket failed to send");

@@ -42,6 +42,9 @@ pub enum DropReason {
     RateLimited,
     /// A table that bounds memory is full.
     TableFull,
+    /// What waited made way for another: a half-open line whose opener proved nothing for one whose
+    /// opener did, an introduction that nobody has answered for a newer one.
+    CrowdedOut,
     /// A queue that bounds memory is full.
     QueueFull,
     /// No route to the destination.
@@ -72,7 +75,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Truncated,
         Self::Oversized,
         Self::Malformed,
@@ -91,6 +94,7 @@ impl DropReason {
         Self::Busy,
         Self::RateLimited,
         Self::TableFull,
+        Self::CrowdedOut,
         Self::QueueFull,
         Self::NoRoute,
         Self::TtlExpired,
@@ -128,6 +132,7 @@ impl DropReason {
             Self::Busy => "busy",
             Self::RateLimited => "rate-limited",
             Self::TableFull => "table-full",
+            Self::CrowdedOut => "crowded-out",
             Self::QueueFull => "queue-full",
             Self::NoRoute => "no-route",
             Self::TtlExpired => "ttl-expired",

@@ -121,7 +121,7 @@ pub fn partition(address: &Address, partitions: u16) -> u16 {
 
 /// A line as its receiver named it: opaque and unguessable outside, and inside one AES block away
 /// from shard and slot (see `crypto::line_id`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LineId(pub [u8; 16]);
 
 impl LineId {

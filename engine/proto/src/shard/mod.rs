@@ -40,7 +40,7 @@ use crate::switch::meet::Terms;
 use crate::switch::streams::{
     Code, Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
 };
-use crate::switch::{SPACER, Setting, Switch};
+use crate::switch::{SPACER, Setting, Switch, Toll};
 use crate::wire::link::{Capabilities, Cost, NodeName};
 use crate::wire::package::{Code as MessageCode, Sequence};
 
@@ -247,7 +247,7 @@ impl Shard {
         match input {
             Input::Post(role, post) => self.posts.push(role, post),
             Input::Datagram { from, port, bytes } => {
-                let post = Post::Datagram { from, port, bytes, paid: false };
+                let post = Post::Datagram { from, port, bytes, toll: Toll::Due };
                 self.posts.push(Role::Partition(self.partition), post);
             }
             Input::LinkOpened { link, side, transport, cost, port } => {

@@ -133,8 +133,8 @@ impl Lines {
     ) {
         let switch = &mut self.switch;
         match post {
-            Post::Datagram { from, port, bytes, paid } => {
-                switch.relayed(now, wall, (from, port), bytes, paid);
+            Post::Datagram { from, port, bytes, toll } => {
+                switch.relayed(now, wall, (from, port), bytes, toll);
             }
             Post::Package { entrance, frame } => switch.package(now, wall, entrance, frame),
             Post::Send(sending) => self.messages.send(now, switch, *sending, events),
@@ -143,6 +143,7 @@ impl Lines {
             Post::Unsubscribe(id) => self.messages.unsubscribe(id),
             Post::DeliverBroadcast(broadcast) => self.messages.broadcast(&broadcast, events),
             Post::Seal { line, priority, frame } => switch.seal(now, line, priority, frame),
+            Post::Narrow(line) => switch.suspect_size(now, line),
             Post::Want(peer) => switch.want(now, peer),
             Post::Unwant(peer) => switch.unwant(&peer),
             Post::Ask(ask) => switch.ask(now, ask),
@@ -196,8 +197,8 @@ impl Lines {
                 Effect::Unhandled { peer, packet } => events(LineEvent::Unhandled { peer, packet }),
                 Effect::Anonymous { from, packet } => events(LineEvent::Anonymous { from, packet }),
                 Effect::State(peer, state) => events(LineEvent::State(peer, state)),
-                Effect::Elsewhere { partition, from, port, bytes, paid } => {
-                    let post = Post::Datagram { from, port, bytes, paid };
+                Effect::Elsewhere { partition, from, port, bytes, toll } => {
+                    let post = Post::Datagram { from, port, bytes, toll };
                     out.push(Role::Partition(partition), post);
                 }
             }

@@ -13,7 +13,7 @@ use crate::base::{Address, BootEpoch, Entrance, Frame, Hashname, Lane, LinkId, P
 use crate::crypto::KeyRecord;
 use crate::mesh::RouteTable;
 use crate::message::{Broadcast, Sending, Subscription, SubscriptionId};
-use crate::switch::{Ask, Introduction, LineRef, Note, Token};
+use crate::switch::{Ask, Introduction, LineRef, Note, Token, Toll};
 use crate::wire::link::Cost;
 use crate::wire::package::Code;
 use crate::wire::sequence::PackTerms;
@@ -29,8 +29,8 @@ pub enum Post {
         port: u16,
         /// What.
         bytes: BytesMut,
-        /// An open that another partition has asked for a cookie, if any was due.
-        paid: bool,
+        /// What was asked of it, should it be an open.
+        toll: Toll,
     },
     /// To a partition: a package for this node came in.
     Package {
@@ -48,6 +48,8 @@ pub enum Post {
         /// The packet, with room around it.
         frame: Frame,
     },
+    /// To a partition: streams of this line lose what is large, and hear of what is small.
+    Narrow(LineRef),
     /// To a partition: a line to this hashname is wanted.
     Want(Hashname),
     /// To a partition: streams have no use for a line to this hashname any more.

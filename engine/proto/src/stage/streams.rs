@@ -282,6 +282,9 @@ impl StreamStage {
         let Self { peers, pool, .. } = self;
         let Some(p) = peers.get_mut(index as usize).and_then(Option::as_mut) else { return false };
         let Some(line) = p.line else { return false };
+        if p.streams.as_mut().is_some_and(|streams| streams.take_suspicion(now)) {
+            out.push(Role::Partition(line.partition), Post::Narrow(line));
+        }
         for _ in 0..ROUND {
             let Some(streams) = &mut p.streams else { return false };
             let max = p.max_packet;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::ask::{Answer, CameBack, Effect, Message, Note, Token};
+use super::ask::{Answer, CameBack, Effect, Message, Note, Token, Toll};
 use super::contact::Contact;
 use super::line::Turn;
 use super::opens::From;
@@ -24,21 +24,21 @@ use crate::wire::stream::StreamPacket;
 impl Switch {
     /// A datagram came in, at no port in particular.
     pub fn datagram(&mut self, now: Instant, wall: Wall, from: SocketAddr, bytes: BytesMut) {
-        self.relayed(now, wall, (from, 0), bytes, false);
+        self.relayed(now, wall, (from, 0), bytes, Toll::Due);
     }
 
     /// A datagram came in from an address at a port of ours, perhaps through another partition,
-    /// which has then asked for a cookie if one was due: each has secrets of its own.
+    /// which has then asked for a cookie if it was busy: each has secrets of its own.
     pub fn relayed(
         &mut self,
         now: Instant,
         wall: Wall,
         (from, port): (SocketAddr, u16),
         bytes: BytesMut,
-        paid: bool,
+        toll: Toll,
     ) {
         self.came_by = Entrance::udp(port);
-        if let Err(reason) = self.take_datagram(now, wall, from, bytes, paid) {
+        if let Err(reason) = self.take_datagram(now, wall, from, bytes, toll) {
             self.counters.drops.count(reason);
         }
     }
@@ -49,7 +49,7 @@ impl Switch {
         wall: Wall,
         from: SocketAddr,
         bytes: BytesMut,
-        paid: bool,
+        toll: Toll,
     ) -> Result<(), DropReason> {
         if bytes.first_chunk() == Some(&[0, 0]) && bytes.get(2) != Some(&1) {
             return match bridged::Header::parse(&bytes)? {
@@ -58,7 +58,7 @@ impl Switch {
                 None => Err(DropReason::UnknownKind),
             };
         }
-        self.take_packet(now, wall, From::Address(from), bytes, paid)
+        self.take_packet(now, wall, From::Address(from), bytes, toll)
     }
 
     /// A packet that came as a datagram, or as one that a relay carried.
@@ -68,7 +68,7 @@ impl Switch {
         wall: Wall,
         from: From,
         mut bytes: BytesMut,
-        paid: bool,
+        toll: Toll,
     ) -> Result<(), DropReason> {
         if let Some(head) = sealed::Header::parse(&bytes)? {
             let (partition, ..) =
@@ -84,7 +84,7 @@ impl Switch {
         match (packet.action(Place::Outside), from) {
             (Action::Open, _) => {
                 let body = whole.get(whole.len() - packet.body.len()..).unwrap_or_default();
-                self.open(now, wall, (from, paid), body, &whole)
+                self.open(now, wall, (from, toll), body, &whole)
             }
             (Action::Sline, _) => self.sealed_json(now, from, &packet),
             (Action::Key | Action::Op | Action::Seek, From::Address(from)) => {
@@ -110,7 +110,7 @@ impl Switch {
         bytes: BytesMut,
     ) -> Result<(), DropReason> {
         match from {
-            From::Address(from) => self.elsewhere(partition, from, bytes),
+            From::Address(from) => self.elsewhere(partition, from, bytes, Toll::Waived),
             From::Bridge(_) | From::Node(_) => Err(DropReason::Misaddressed),
         }
     }
@@ -120,12 +120,13 @@ impl Switch {
         partition: u16,
         from: SocketAddr,
         bytes: BytesMut,
+        toll: Toll,
     ) -> Result<(), DropReason> {
         if partition >= self.setting.partitions {
             return Err(DropReason::UnknownLine);
         }
         let port = self.came_by.port.unwrap_or(0);
-        self.effects.push_back(Effect::Elsewhere { partition, from, port, bytes, paid: true });
+        self.effects.push_back(Effect::Elsewhere { partition, from, port, bytes, toll });
         Ok(())
     }
 
@@ -181,7 +182,7 @@ impl Switch {
             return Err(DropReason::Unhandled);
         }
         let body = bytes.get(bytes.len() - packet.body.len()..).unwrap_or_default();
-        self.open(now, wall, (From::Node(source), false), body, &bytes)
+        self.open(now, wall, (From::Node(source), Toll::Due), body, &bytes)
     }
 
     /// Tells streams what a change of keys or path means to them.
@@ -254,7 +255,7 @@ impl Switch {
             self.setting.ids.resolve(head.line).ok_or(DropReason::UnknownLine)?;
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::UnknownLine)?;
         let line = contact.line_mut().ok_or(DropReason::UnknownLine)?;
-        let (first, half_open) = (!line.is_up(), line.next.is_some());
+        let (first, next) = (!line.is_up(), line.next.as_ref().map(|n| n.ticket));
         let datagram = ad.len() + bytes.len();
         let (plain, turn) = line.unseal(generation, head.counter, ad, &mut bytes)?;
         let length = plain.len();
@@ -262,8 +263,10 @@ impl Switch {
         let promoted = turn != Turn::Same;
         let heard = line.heard_under(now, (generation, head.counter), path, promoted);
         let moved = heard.moved;
-        if half_open && line.next.is_none() {
-            self.unconfirmed = self.unconfirmed.saturating_sub(1);
+        if let Some(ticket) = next
+            && line.next.is_none()
+        {
+            ticket.into_iter().for_each(|ticket| self.half_opens.leave(ticket));
             line.renewal = line.renewal.take().filter(|_| first);
         }
         self.counters.unsealed += 1;

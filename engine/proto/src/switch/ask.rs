@@ -229,9 +229,20 @@ pub enum Effect {
         port: u16,
         /// The datagram.
         bytes: BytesMut,
-        /// An open that has paid with a cookie already, if one was asked for.
-        paid: bool,
+        /// What was asked of it, should it be an open.
+        toll: Toll,
     },
+}
+
+/// What somebody who opens a line has shown before anything is done for it (PROTOCOL §4.4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Toll {
+    /// Nothing yet: a cookie is asked for if the node is busy.
+    Due,
+    /// Another partition was not busy and asked for nothing.
+    Waived,
+    /// A cookie: it receives what is sent to its address.
+    Paid,
 }
 
 /// What a partition tells whoever brings hashnames together.
@@ -358,6 +369,15 @@ pub enum Introduction {
         relay: Hashname,
         /// The way and its end, or why there is none.
         grant: Result<(Bridge, Instant), No>,
+    },
+    /// The relay of a bridge of ours is heard somewhere else.
+    RelayMoved {
+        /// The other end.
+        peer: Hashname,
+        /// The relay.
+        relay: Hashname,
+        /// Where its own line goes now.
+        at: SocketAddr,
     },
     /// Be the relay: carry packets between these two.
     Carry {

@@ -40,6 +40,7 @@ impl Switch {
             Introduction::Bridged { peer, relay, grant } => {
                 self.bridge_answered(now, peer, relay, grant);
             }
+            Introduction::RelayMoved { peer, relay, at } => self.relay_moved(peer, relay, at),
             Introduction::Carry { ends, rate, until, seconds } => {
                 self.carry(now, ends, rate, (until, seconds));
             }

@@ -18,6 +18,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::half_opens::Ticket;
 use super::opening::Opening;
 use super::paths::{MAX_DATAGRAM, Path, Paths};
 use super::width::Width;
@@ -62,6 +63,8 @@ pub(super) struct Next {
     /// The open that was answered, and the answer, for when it is repeated.
     pub(super) open: (BootEpoch, u64),
     pub(super) answer: Bytes,
+    /// Its place among the half-open, if the line has no other keys.
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// The sessions and the path of a line.
@@ -160,6 +163,11 @@ impl Line {
     /// Whether packets can be sent.
     pub(super) const fn is_up(&self) -> bool {
         self.current.is_some() && !self.retired
+    }
+
+    /// Whether there are keys that packets came or may come under.
+    pub(super) const fn has_keys(&self) -> bool {
+        self.current.is_some() || self.previous.is_some()
     }
 
     /// Keys of our own open. Used at once, unless the peer's open of the same moment goes first.
@@ -431,7 +439,7 @@ impl Line {
         }
         // Openings, ours and theirs, have ends of their own, and are what the silence may end with.
         let opening = self.renewal.is_some() || self.next.is_some();
-        let keyless = self.current.is_none() && self.previous.is_none();
+        let keyless = !self.has_keys();
         let idle = now.since(self.heard) >= limits.line_idle;
         !opening && (idle || keyless)
     }
@@ -516,7 +524,8 @@ mod tests {
         let limits = Limits::default();
         let mut line = Line::new(Instant::ZERO, Path::Mesh);
         assert_eq!(line.opened(keys(1)), Turn::Promoted { restarted: false });
-        line.next = Some(Next { keys: keys(2), open: (BootEpoch(2), 1), answer: Bytes::new() });
+        let (open, answer) = ((BootEpoch(2), 1), Bytes::new());
+        line.next = Some(Next { keys: keys(2), open, answer, ticket: None });
         line.expire(Instant::ZERO + limits.keys_dead_after, &limits);
         assert!(!line.is_up());
         assert_eq!(line.opened(keys(1)), Turn::Promoted { restarted: false });

@@ -13,6 +13,7 @@ pub mod arrivals;
 pub mod ask;
 pub mod contact;
 pub mod contacts;
+mod half_opens;
 mod introductions;
 pub mod line;
 pub mod meet;
@@ -31,10 +32,10 @@ mod width;
 
 pub use ask::{
     Answer, Ask, CameBack, CarriedEnd, Effect, Introduction, LineRef, Message, Note, Question,
-    Token,
+    Token, Toll,
 };
 pub use contact::State;
 pub use moving::SPACER;
 pub use partition::{ContactReport, Counters, Setting, Switch};
-pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried};
+pub use paths::{Bridge, MAX_DATAGRAM, Path, PathReport, Tried, may_be_cut};
 pub use sending::Outgoing;

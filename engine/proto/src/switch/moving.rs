@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use bytes::BytesMut;
 
-use super::ask::{Effect, Note};
+use super::ask::{Effect, LineRef, Note};
 use super::contact::Contact;
 use super::line::Unproved;
 use super::partition::Switch;
 use super::paths::Path;
+use super::width::Due;
 use crate::base::{DropReason, Hashname, Instant, Priority};
 use crate::crypto::Flags;
 use crate::wire::inner::{Inner, TRY_LEN};
@@ -113,7 +114,7 @@ impl Switch {
         // What is silent may be a way that swallows large datagrams and nothing else.
         let line = self.contacts.get_mut(slot).and_then(Contact::line_mut);
         if line.is_some_and(|line| line.width.narrow(now)) {
-            self.announce_path(slot, false);
+            self.narrowed(slot);
         }
         let Some(contact) = self.contacts.get(slot) else { return };
         let Some(line) = contact.line() else { return };
@@ -214,10 +215,31 @@ impl Switch {
         let Some(line) = contact.line_mut().filter(|_| wanted) else { return };
         let Path::Direct(to) = line.path else { return };
         line.width.widen(now, to);
-        let Some((to, size, token)) = line.width.due(now, token) else { return };
+        let (to, size, token) = match line.width.due(now, token) {
+            Due::Try(to, size, token) => (to, size, token),
+            Due::Narrowed => return self.narrowed(slot),
+            Due::Nothing => return,
+        };
         let mut packet = Inner::probe(token).to_vec();
         packet.resize(size - sealed::HEADER - sealed::TAG, 0);
         self.send_on(now, slot, Path::Direct(to), Priority::HIGHEST, &packet);
+    }
+
+    /// Streams lose the large packets of a line and hear of the small ones.
+    pub fn suspect_size(&mut self, now: Instant, line: LineRef) {
+        let contact = self.contacts.get_mut(line.slot).filter(|c| c.tenant == line.tenant);
+        let held = contact.and_then(Contact::line_mut);
+        if held.is_some_and(|l| matches!(l.path, Path::Direct(_)) && l.width.suspect(now)) {
+            self.narrowed(line.slot);
+            self.try_widths(now, line.slot);
+            self.schedule(line.slot);
+        }
+    }
+
+    /// Large datagrams do not pass any more.
+    fn narrowed(&mut self, slot: u32) {
+        self.counters.narrowed += 1;
+        self.announce_path(slot, false);
     }
 
     /// Tells streams of the line's largest packet, and whether it takes another path.
@@ -250,8 +272,11 @@ impl Switch {
         let Some(contact) = self.contacts.get_mut(slot) else { return };
         let by = contact.hashname;
         let Some(line) = contact.line_mut() else { return };
-        if line.width.answered(token) {
-            return self.announce_path(slot, false);
+        if let Some(another) = line.width.answered(now, token) {
+            if another {
+                self.announce_path(slot, false);
+            }
+            return self.schedule(slot);
         }
         if !line.paths.answered(now, token) {
             return self.counters.drops.count(DropReason::Unhandled);

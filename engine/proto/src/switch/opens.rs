@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
-use super::ask::Effect;
+use super::ask::{Effect, Toll};
 use super::contact::{Contact, Standing};
+use super::half_opens::{Source, Ticket};
 use super::line::{Keys, Next};
 use super::partition::Switch;
 use super::paths::{Bridge, Path};
@@ -47,6 +48,15 @@ impl From {
         }
     }
 
+    /// Who shares an allowance.
+    fn source(self) -> Source {
+        match self {
+            Self::Address(a) => Source::host(&a),
+            Self::Bridge(b) => Source::Bridge(b.line),
+            Self::Node(n) => Source::Node(n),
+        }
+    }
+
     /// The bytes a cookie is bound to.
     fn bytes(self) -> Vec<u8> {
         match self {
@@ -62,12 +72,12 @@ impl Switch {
         &mut self,
         now: Instant,
         wall: Wall,
-        (from, paid): (From, bool),
+        (from, toll): (From, Toll),
         body: &[u8],
         whole: &BytesMut,
     ) -> Result<(), DropReason> {
         match open::heard(body)? {
-            Heard::Initiation { .. } => self.initiation(now, wall, (from, paid), body, whole),
+            Heard::Initiation { .. } => self.initiation(now, wall, (from, toll), body, whole),
             Heard::Response { to } => self.response(now, wall, from, to, body, whole),
             Heard::Cookie { to } => self.cookie(now, from, to, body, whole),
         }
@@ -78,35 +88,22 @@ impl Switch {
         &mut self,
         now: Instant,
         wall: Wall,
-        (from, paid): (From, bool),
+        (from, toll): (From, Toll),
         body: &[u8],
         whole: &BytesMut,
     ) -> Result<(), DropReason> {
         let identity = self.setting.identity.clone();
         let knock = Knock::new(&identity, body)?;
-        let path = from.bytes();
-        if !paid && !self.opens.allow(now, &()) {
-            if !self.cookies.allow(now, &knock, &path) {
-                let cookie = self.cookies.make(now, &mut self.chance, &knock, &path)?;
-                self.counters.cookies += 1;
-                self.answer_open(from, &cookie);
-                return Err(DropReason::Busy);
-            }
-            let each = match from {
-                From::Address(a) => self.opens_each.allow(now, &a.ip()),
-                From::Bridge(b) => self.opens_each.allow(now, &b.line),
-                From::Node(n) => self.opens_each.allow(now, &n),
-            };
-            if !each {
-                return Err(DropReason::RateLimited);
-            }
-        }
+        let paid = self.take_toll(now, from, toll, &knock)?;
         let initiation = Initiation::read(&knock, &mut self.chance)?;
         let owner = self.partition_of(&initiation.hashname().address());
         if owner != self.setting.partition {
             // Only now is it known whose it is. Packages are steered by their source before.
             return match from {
-                From::Address(a) => self.elsewhere(owner, a, whole.clone()),
+                From::Address(a) => {
+                    let toll = if paid { Toll::Paid } else { Toll::Waived };
+                    self.elsewhere(owner, a, whole.clone(), toll)
+                }
                 From::Node(_) | From::Bridge(_) => Err(DropReason::Misaddressed),
             };
         }
@@ -132,14 +129,45 @@ impl Switch {
         // Who is not admitted learns nothing: not even that its open arrived.
         self.setting.space.learned(proven.record());
         let admission = self.setting.space.admits(proven.record(), proven.voucher(), wall)?;
-        self.admit(now, from, proven, admission)
+        self.admit(now, (from, paid), proven, admission)
+    }
+
+    /// Asks for a cookie if there are many opens, or many that were answered and wait. True if the
+    /// sender has shown one, false if none was asked for.
+    fn take_toll(
+        &mut self,
+        now: Instant,
+        from: From,
+        toll: Toll,
+        knock: &Knock<'_>,
+    ) -> Result<bool, DropReason> {
+        if toll == Toll::Paid {
+            return Ok(true);
+        }
+        let source = from.source();
+        let fast = toll == Toll::Due && !self.opens.allow(now, &());
+        let busy = fast || self.half_opens.is_filling();
+        if !busy && !self.half_opens.is_crowded(&source) {
+            return Ok(false);
+        }
+        let path = from.bytes();
+        if !self.cookies.allow(now, knock, &path) {
+            let cookie = self.cookies.make(now, &mut self.chance, knock, &path)?;
+            self.counters.cookies += 1;
+            self.answer_open(from, &cookie);
+            return Err(DropReason::Busy);
+        }
+        if busy && !self.opens_each.allow(now, &source) {
+            return Err(DropReason::RateLimited);
+        }
+        Ok(true)
     }
 
     /// A proved peer opens: repeated, replayed, or new.
     fn admit(
         &mut self,
         now: Instant,
-        from: From,
+        (from, paid): (From, bool),
         proven: Proven,
         admission: Admission,
     ) -> Result<(), DropReason> {
@@ -147,22 +175,22 @@ impl Switch {
         let opener = proven.opener();
         let this = (opener.epoch, opener.counter);
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
-        if let Some(next) = contact.line().and_then(|l| l.next.as_ref())
+        if let Some(next) = contact.line_mut().and_then(|l| l.next.as_mut())
             && next.open == this
         {
             let answer = next.answer.clone();
+            let ticket = next.ticket.as_mut().filter(|_| paid);
+            ticket.into_iter().for_each(|ticket| *ticket = self.half_opens.pay(*ticket));
             self.answer_open(from, &answer);
             return Ok(());
         }
         if contact.last_open.is_some_and(|last| is_old(last, this)) {
             return Err(DropReason::Replayed);
         }
-        let fresh_line = contact.line().is_none_or(|l| l.next.is_none() && !l.is_up());
+        let fresh = contact.line().is_none_or(|l| l.next.is_none() && !l.is_up());
+        let held = contact.line().and_then(|l| l.next.as_ref()?.ticket);
         let unlined = contact.line().is_none();
         if unlined && !self.contacts.has_room_for_a_line() {
-            return Err(DropReason::TableFull);
-        }
-        if fresh_line && self.unconfirmed >= self.setting.limits.half_open {
             return Err(DropReason::TableFull);
         }
         let generation = self.new_generation();
@@ -180,7 +208,12 @@ impl Switch {
             by_lower,
             highest: None,
         };
-        let next = Next { keys, open: this, answer: answered.body.clone() };
+        let ticket = match held {
+            Some(ticket) if paid => Some(self.half_opens.pay(ticket)),
+            None if fresh => Some(self.half_open(now, slot, from.source(), paid)?),
+            held => held,
+        };
+        let next = Next { keys, open: this, answer: answered.body.clone(), ticket };
         let contact = self.contacts.get_mut(slot).ok_or(DropReason::TableFull)?;
         contact.last_open = Some(this);
         contact.capabilities = opener.capabilities;
@@ -204,13 +237,37 @@ impl Switch {
             Standing::Connecting(_) => self.becomes(slot, Standing::Resolved),
             _ => None,
         };
-        let Some(line) = self.line_for(now, slot, path) else { return };
+        let Some(line) = self.line_for(now, slot, path) else {
+            return next.ticket.into_iter().for_each(|ticket| self.half_opens.leave(ticket));
+        };
         if let Some(Standing::Connecting(opening)) = opening {
             line.renewal = Some(opening);
         }
-        if line.next.replace(next).is_none() {
-            self.unconfirmed += 1;
+        line.next = Some(next);
+    }
+
+    /// A place among the half-open lines. Who had it before, and brought no cookie, is forgotten.
+    fn half_open(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        source: Source,
+        paid: bool,
+    ) -> Result<Ticket, DropReason> {
+        let (ticket, lost) = self.half_opens.enter(now, slot, source, paid)?;
+        let Some(lost) = lost else { return Ok(ticket) };
+        self.counters.drops.count(DropReason::CrowdedOut);
+        let line = self.contacts.get_mut(lost).and_then(Contact::line_mut);
+        let over = line.is_some_and(|line| {
+            line.next = None;
+            !line.has_keys() && line.renewal.is_none()
+        });
+        if over {
+            self.fall(lost, Code::TimedOut);
+        } else {
+            self.schedule(lost);
         }
+        Ok(ticket)
     }
 
     fn answer_open(&mut self, from: From, body: &[u8]) {
@@ -238,7 +295,9 @@ impl Switch {
             return Ok(Some((slot, generation)));
         }
         match from {
-            From::Address(a) => self.elsewhere(partition, a, whole.clone()).map(|()| None),
+            From::Address(a) => {
+                self.elsewhere(partition, a, whole.clone(), Toll::Waived).map(|()| None)
+            }
             From::Node(_) | From::Bridge(_) => Err(DropReason::Misaddressed),
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::ask::{Answer, Ask, Effect, LineRef, Question, Token};
 use super::contact::{Contact, Standing, State};
 use super::contacts::{Bounds, Contacts};
+use super::half_opens::HalfOpens;
 use super::line::{HELD, Line};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
@@ -68,6 +69,8 @@ pub struct Counters {
     pub cookies: u64,
     /// Lines that changed to another path.
     pub moves: u64,
+    /// Times that datagrams had to become smaller again.
+    pub narrowed: u64,
     /// Datagrams carried for others.
     pub carried: u64,
     /// What went no further.
@@ -102,7 +105,7 @@ pub struct Switch {
     /// Where what is handled at this moment came in.
     pub(super) came_by: Entrance,
     pub(super) carrying: Carrying,
-    pub(super) unconfirmed: usize,
+    pub(super) half_opens: HalfOpens,
     pub(super) probes: BTreeMap<Token, (Instant, Instant)>,
     pub(super) counters: Counters,
     pub(super) opens_made: u64,
@@ -168,7 +171,7 @@ impl Switch {
             room: Room::new(limits.waiting_bytes),
             came_by: Entrance::default(),
             carrying: Carrying::default(),
-            unconfirmed: 0,
+            half_opens: HalfOpens::new(limits),
             probes: BTreeMap::new(),
             counters: Counters::default(),
             opens_made: 0,
@@ -474,6 +477,7 @@ impl Switch {
             }
             unproved.credit -= length;
         }
+        let used = path.is_none() && line.width.sent(length);
         let path = path.unwrap_or(line.path);
         let message = Inner::message_id(frame.as_mut_slice());
         let counter = line.seal(now, path, ends, limits, priority, &mut frame)?;
@@ -494,7 +498,7 @@ impl Switch {
             }
         }
         self.counters.sealed += 1;
-        if quiet {
+        if quiet || used {
             self.schedule(slot);
         }
         Ok(())

@@ -15,6 +15,15 @@ use crate::wire::{bridged, package, sealed};
 /// Largest datagram sent: fits every path that carries IPv6, tunnels included.
 pub const MAX_DATAGRAM: usize = 1_232;
 
+/// Whether a datagram may be cut on the way: an open that has no shorter form, carried or not. What
+/// is sealed has the size its path was proved to take, and must not be.
+#[must_use]
+pub fn may_be_cut(datagram: &[u8]) -> bool {
+    let carried = matches!(bridged::Header::parse(datagram), Ok(Some(_)));
+    let packet = datagram.get(if carried { bridged::HEADER } else { 0 }..).unwrap_or_default();
+    packet.first_chunk().is_some_and(|length| *length != [0, 0])
+}
+
 /// Most paths of one line on trial. × 96 bytes, for lines that have any.
 const MOST: usize = 8;
 /// How often a path is tried before it counts as closed.
@@ -157,6 +166,14 @@ impl Paths {
         self.trials.push(fresh);
     }
 
+    /// A path has another address, and is the same.
+    pub(super) fn rename(&mut self, before: Path, after: Path) {
+        self.trials.retain(|t| t.path != after);
+        for trial in self.trials.iter_mut().filter(|t| t.path == before) {
+            trial.path = after;
+        }
+    }
+
     /// The next path to try now, and the token to try it with.
     pub(super) fn due(&mut self, now: Instant) -> Option<(Path, u64)> {
         let trial = self.trials.iter_mut().find(|t| t.next.is_some_and(|n| n <= now))?;
@@ -236,6 +253,17 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn s22_opens_may_be_cut_and_what_is_sealed_may_not() {
+        let open = [&b"\0\x0a{\"open\":1}"[..], &[1; 1_400]].concat();
+        let (priority, line) = (crate::base::Priority::DEFAULT, LineId([0xab; 16]));
+        let sealed = sealed::Header { priority, line, counter: 7 }.emit();
+        let carried = |what: &[u8]| [&bridged::Header { priority, line }.emit(), what].concat();
+        assert!(may_be_cut(&open) && may_be_cut(&carried(&open)));
+        assert!(!may_be_cut(&sealed) && !may_be_cut(&carried(&sealed)));
+        assert!(!may_be_cut(&[]) && !may_be_cut(&bridged::NOTHING));
+    }
 
     fn direct(n: u8) -> Path {
         Path::Direct(([192, 0, 2, n], 42_424).into())

@@ -75,10 +75,10 @@ impl Switch {
                 self.ask_for_more(slot);
             }
             Standing::Connected(line) => {
-                let unconfirmed = line.next.is_some();
+                let ticket = line.next.as_ref().and_then(|n| n.ticket);
                 let over = line.expire(now, &limits);
-                if unconfirmed && line.next.is_none() {
-                    self.unconfirmed = self.unconfirmed.saturating_sub(1);
+                if let Some(ticket) = ticket.filter(|_| line.next.is_none()) {
+                    self.half_opens.leave(ticket);
                 }
                 if over {
                     return self.fall(slot, Code::TimedOut);
@@ -268,7 +268,8 @@ impl Switch {
         let rest = contact.rest();
         let before = self.becomes(slot, rest);
         if let Some(Standing::Connected(line)) = before {
-            self.unconfirmed = self.unconfirmed.saturating_sub(usize::from(line.next.is_some()));
+            let ticket = line.next.as_ref().and_then(|n| n.ticket);
+            ticket.into_iter().for_each(|ticket| self.half_opens.leave(ticket));
             self.tell_line(slot);
         }
         let Some(contact) = self.contacts.get_mut(slot) else { return };

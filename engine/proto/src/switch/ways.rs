@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 
 use bytes::{BufMut, BytesMut};
 
-use super::ask::{CarriedEnd, Effect};
+use super::ask::{CarriedEnd, Effect, Toll};
+use super::contact::Contact;
 use super::opens::From;
 use super::partition::Switch;
 use super::paths::{Bridge, Path};
@@ -137,7 +138,7 @@ impl Switch {
         let (partition, slot, generation) =
             self.setting.ids.resolve(head.line).ok_or(DropReason::UnknownLine)?;
         if partition != self.setting.partition {
-            return self.elsewhere(partition, from, bytes);
+            return self.elsewhere(partition, from, bytes, Toll::Waived);
         }
         if slot >= FIRST_SLOT {
             return self.carry_on(now, from, (slot, generation), head, bytes);
@@ -146,9 +147,8 @@ impl Switch {
         let way = contact.ways.iter().find(|w| w.generation == generation);
         let granted = way.and_then(|w| w.granted).filter(|(_, until)| *until > now);
         let (bridge, _) = granted.ok_or(DropReason::UnknownLine)?;
-        if bridge.relay != from {
-            return Err(DropReason::Misaddressed);
-        }
+        // From wherever a relay with several addresses sends: only it knows the name, what it carries
+        // is sealed by the other end, and where we send is not decided here ([`Self::relay_moved`]).
         let inside = bytes.split_off(bridged::HEADER);
         if bridged::Header::parse(&inside)?.is_some() {
             return Err(DropReason::Malformed);
@@ -160,7 +160,7 @@ impl Switch {
                 return Err(DropReason::Misaddressed);
             }
         }
-        self.take_packet(now, wall, From::Bridge(bridge), inside, false)
+        self.take_packet(now, wall, From::Bridge(bridge), inside, Toll::Due)
     }
 
     /// The other end's name is written over ours, and the rest goes on as it came.
@@ -234,9 +234,13 @@ impl Switch {
             return;
         };
         let Some(way) = contact.ways.iter_mut().find(|w| w.relay == relay) else { return };
+        let before = way.granted.map(|(bridge, _)| bridge);
         way.granted = grant.ok();
         way.refused = grant.err();
         if let Ok((bridge, _)) = grant {
+            let same = before.filter(|b| b.line == bridge.line && *b != bridge);
+            same.into_iter().for_each(|before| self.follow_relay(slot, before, bridge));
+            let Some(contact) = self.contacts.get_mut(slot) else { return };
             contact.hurry(now);
             let better =
                 contact.line().is_some_and(|l| l.path.rank() > 1 || l.unanswered.is_some());
@@ -245,6 +249,34 @@ impl Switch {
                 self.try_paths(now, slot);
             }
             self.pursue(now, slot);
+        }
+    }
+
+    /// A relay of ours is heard at another address, which its own line has proved: the bridge over it
+    /// goes there too.
+    pub(super) fn relay_moved(&mut self, peer: Hashname, relay: Hashname, at: SocketAddr) {
+        let Some(slot) = self.contacts.find(&peer.address()) else { return };
+        let Some(contact) = self.contacts.get_mut(slot).filter(|c| c.hashname == peer) else {
+            return;
+        };
+        let way = contact.ways.iter_mut().find(|w| w.relay == relay);
+        let Some((bridge, _)) = way.and_then(|w| w.granted.as_mut()) else { return };
+        let before = core::mem::replace(bridge, Bridge { relay: at, ..*bridge });
+        let after = *bridge;
+        if before != after {
+            self.follow_relay(slot, before, after);
+        }
+    }
+
+    /// The same bridge, by another address of its relay.
+    fn follow_relay(&mut self, slot: u32, before: Bridge, after: Bridge) {
+        let Some(line) = self.contacts.get_mut(slot).and_then(Contact::line_mut) else { return };
+        let [before, after] = [before, after].map(Path::Bridge);
+        line.paths.rename(before, after);
+        if line.path == before {
+            line.path = after;
+            self.counters.moves += 1;
+            self.tell_line(slot);
         }
     }
 

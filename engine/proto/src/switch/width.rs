@@ -1,9 +1,20 @@
 //! How large datagrams may be on a direct path: found by trying, since no answer from the way can
-//! be believed (PROTOCOL §4.8; RFC 8899 does the same).
+//! be believed (PROTOCOL §4.8; RFC 8899 and RFC 9000 §14 do the same).
+//!
+//! ```text
+//!            ┌──────────── answered ───────────► Proved ── large ones went, a while ago ──┐
+//!   Trying ──┤  ▲  ▲                             │   ▲                                   ▼
+//!      ▲     └──┘  └─ time to try larger ones ───┘   └───────── answered ─────────── Confirming
+//!      │  not answered: the next smaller                                                   │
+//!      └────────────────────────── not answered, or large ones are lost ◄──────────────────┘
+//!   any ── silence, or large ones are lost again ──► Resting ── a minute ──► Trying
+//! ```
 //!
 //! A line begins with datagrams that fit every path. When it carries streams, larger tries are sent,
-//! padded to the size in question; an answer proves the size. When the line falls silent it goes
-//! back to the small ones, since the way may have changed to one that swallows the large.
+//! padded to the size in question; an answer proves the size. Nothing proves it for ever: the way
+//! may change to one that swallows the large and lets the small ones through, so that the line is
+//! never silent. Streams notice what they lose, and a size in use is tried again now and then.
+//! Sockets see to it that no datagram is cut on the way, or a size would be proved by pieces.
 
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -22,145 +33,218 @@ const TRIES: u32 = 3;
 const SPACING: Duration = Duration::from_millis(400);
 /// After a silence, how long only small datagrams are sent.
 const REST: Duration = Duration::from_secs(60);
+/// A size that is made use of is tried again after this long.
+const CONFIRM: Duration = Duration::from_secs(10);
+/// Sizes that did not pass are tried again after this long (RFC 8899, PMTU_RAISE_TIMER).
+const RAISE: Duration = Duration::from_secs(600);
 
 /// The size of datagrams on one direct path.
 #[derive(Debug, Default)]
 pub(super) struct Width {
     to: Option<SocketAddr>,
-    proved: Option<usize>,
-    /// Which of the sizes is being tried, how often it was, and by which token.
-    size: usize,
+    state: State,
+    /// When streams last lost what was large.
+    suspected: Option<Instant>,
+}
+
+/// Where the search stands. `index` is among the sizes of the address's family.
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    /// Nothing is known and nothing is tried.
+    #[default]
+    Idle,
+    /// Small datagrams only, until then.
+    Resting(Instant),
+    /// A size is tried. Meanwhile a smaller one, proved before, may be in use.
+    Trying { index: usize, held: Option<usize>, trial: Trial },
+    /// This size passed then, or none did. What is larger did not and is tried again at `raise`.
+    Proved { index: Option<usize>, since: Instant, raise: Instant, used: bool },
+    /// This size passed and is tried again.
+    Confirming { index: usize, raise: Instant, trial: Trial },
+}
+
+/// One size on trial: how often it was sent, what its answer says, and when it is sent again.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
     tries: u32,
     token: u64,
-    next: Option<Instant>,
+    next: Instant,
+}
+
+impl Trial {
+    const fn at(next: Instant) -> Self {
+        Self { tries: 0, token: 0, next }
+    }
+
+    /// The token to send with, if it is time to. `token` is for the first one.
+    fn send(&mut self, now: Instant, token: u64) -> Option<u64> {
+        if self.next > now {
+            return None;
+        }
+        if self.tries == 0 {
+            self.token = token;
+        }
+        self.tries += 1;
+        self.next = now + SPACING;
+        Some(self.token)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.tries >= TRIES && self.next <= now
+    }
+
+    const fn is_answered_by(&self, token: u64) -> bool {
+        self.tries > 0 && self.token == token
+    }
+}
+
+/// What is to be done now about sizes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Due {
+    /// Nothing.
+    Nothing,
+    /// Send a try of so many bytes with this token.
+    Try(SocketAddr, usize, u64),
+    /// The size in use does not pass any more: smaller datagrams from now on.
+    Narrowed,
+}
+
+fn sizes(to: &SocketAddr) -> [usize; 2] {
+    if to.is_ipv4() { SIZES_V4 } else { SIZES_V6 }
 }
 
 impl Width {
     /// The most bytes of a datagram to `to`.
     pub(super) fn of(&self, to: SocketAddr) -> usize {
-        self.proved.filter(|_| self.to == Some(to)).unwrap_or(MAX_DATAGRAM)
+        let index = match self.state {
+            _ if self.to != Some(to) => None,
+            State::Idle | State::Resting(_) => None,
+            State::Trying { held, .. } => held,
+            State::Proved { index, .. } => index,
+            State::Confirming { index, .. } => Some(index),
+        };
+        index.and_then(|i| sizes(&to).get(i).copied()).unwrap_or(MAX_DATAGRAM)
     }
 
     /// The line carries streams and goes to `to`: its size is worth knowing.
     pub(super) fn widen(&mut self, now: Instant, to: SocketAddr) {
         if self.to != Some(to) {
-            *self = Self { to: Some(to), next: Some(now), ..Self::default() };
+            let state = State::Trying { index: 0, held: None, trial: Trial::at(now) };
+            *self = Self { to: Some(to), state, suspected: None };
+        }
+    }
+
+    /// A datagram of so many bytes leaves. True if that makes the size due to be confirmed.
+    pub(super) fn sent(&mut self, bytes: usize) -> bool {
+        match &mut self.state {
+            State::Proved { used, .. } if bytes > MAX_DATAGRAM => !core::mem::replace(used, true),
+            _ => false,
         }
     }
 
     /// The line fell silent: small datagrams for a while. True if they were large.
     pub(super) fn narrow(&mut self, now: Instant) -> bool {
-        if self.to.is_none() {
-            return false;
-        }
-        (self.size, self.tries, self.next) = (0, 0, Some(now + REST));
-        self.proved.take().is_some()
+        let Some(to) = self.to else { return false };
+        let large = self.of(to) > MAX_DATAGRAM;
+        self.state = State::Resting(now + REST);
+        large
     }
 
-    /// The next try: its bytes and its token. `token` is for a new one.
-    pub(super) fn due(&mut self, now: Instant, token: u64) -> Option<(SocketAddr, usize, u64)> {
-        let to = self.to?;
-        if self.next.is_none_or(|at| at > now) {
-            return None;
-        }
-        if self.tries >= TRIES {
-            (self.size, self.tries) = (self.size + 1, 0);
-        }
-        let sizes = if to.is_ipv4() { SIZES_V4 } else { SIZES_V6 };
-        let Some(size) = sizes.get(self.size).copied() else {
-            self.next = None;
-            return None;
-        };
-        if self.tries == 0 {
-            self.token = token;
-        }
-        self.tries += 1;
-        self.next = Some(now + SPACING);
-        Some((to, size, self.token))
-    }
-
-    /// A try was answered. True if it was one of these, and larger datagrams may go from now on.
-    pub(super) fn answered(&mut self, token: u64) -> bool {
-        let sizes = if self.to.is_some_and(|to| to.is_ipv4()) { SIZES_V4 } else { SIZES_V6 };
-        let Some(size) = sizes.get(self.size).filter(|_| self.tries > 0 && token == self.token)
-        else {
+    /// Streams lose what is large and nothing that is small: small datagrams at once, and the sizes
+    /// are tried anew. If that was so a moment ago too, single tries prove nothing here, and it
+    /// rests. True if datagrams were large.
+    pub(super) fn suspect(&mut self, now: Instant) -> bool {
+        if self.to.is_none_or(|to| self.of(to) == MAX_DATAGRAM) {
             return false;
+        }
+        let again = self.suspected.replace(now).is_some_and(|at| now.since(at) < REST);
+        self.state = if again {
+            State::Resting(now + REST)
+        } else {
+            State::Trying { index: 0, held: None, trial: Trial::at(now) }
         };
-        self.proved = Some(*size);
-        self.next = None;
         true
     }
 
-    /// When the next size is due to be tried at `to`.
+    /// What time demands. `token` is for a new try.
+    pub(super) fn due(&mut self, now: Instant, token: u64) -> Due {
+        let Some(to) = self.to else { return Due::Nothing };
+        self.begin(now, &to);
+        let (index, trial) = match &mut self.state {
+            State::Trying { index, held, trial } => {
+                if trial.is_over(now) {
+                    (*index, *trial) = (*index + 1, Trial::at(now));
+                }
+                if sizes(&to).get(*index).is_none() || held.is_some_and(|held| *index >= held) {
+                    let (index, raise) = (*held, now + RAISE);
+                    self.state = State::Proved { index, since: now, raise, used: false };
+                    return Due::Nothing;
+                }
+                (*index, trial)
+            }
+            State::Confirming { index, trial, .. } if trial.is_over(now) => {
+                let (index, trial) = (*index + 1, Trial::at(now));
+                self.state = State::Trying { index, held: None, trial };
+                return Due::Narrowed;
+            }
+            State::Confirming { index, trial, .. } => (*index, trial),
+            State::Idle | State::Resting(_) | State::Proved { .. } => return Due::Nothing,
+        };
+        match (trial.send(now, token), sizes(&to).get(index)) {
+            (Some(token), Some(size)) => Due::Try(to, *size, token),
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Leaves a state whose time is up.
+    fn begin(&mut self, now: Instant, to: &SocketAddr) {
+        if self.deadline(*to).is_none_or(|at| at > now) {
+            return;
+        }
+        self.state = match self.state {
+            State::Resting(_) => State::Trying { index: 0, held: None, trial: Trial::at(now) },
+            State::Proved { index: Some(index), raise, .. } if index == 0 || raise > now => {
+                State::Confirming { index, raise, trial: Trial::at(now) }
+            }
+            State::Proved { index: held, .. } => {
+                State::Trying { index: 0, held, trial: Trial::at(now) }
+            }
+            other => other,
+        };
+    }
+
+    /// A try was answered: whether the size is another now. `None` if it was none of these.
+    pub(super) fn answered(&mut self, now: Instant, token: u64) -> Option<bool> {
+        match self.state {
+            State::Trying { index, trial, .. } if trial.is_answered_by(token) => {
+                let (index, raise) = (Some(index), now + RAISE);
+                self.state = State::Proved { index, since: now, raise, used: false };
+                Some(true)
+            }
+            State::Confirming { index, raise, trial } if trial.is_answered_by(token) => {
+                let index = Some(index);
+                self.state = State::Proved { index, since: now, raise, used: false };
+                Some(false)
+            }
+            _ => None,
+        }
+    }
+
+    /// When something is due at `to`.
     pub(super) fn deadline(&self, to: SocketAddr) -> Option<Instant> {
-        self.next.filter(|_| self.to == Some(to))
+        let at = match self.state {
+            State::Idle => None,
+            State::Resting(until) => Some(until),
+            State::Trying { trial, .. } | State::Confirming { trial, .. } => Some(trial.next),
+            State::Proved { index, since, raise, used } => {
+                let confirm = (used && index.is_some()).then_some(since + CONFIRM);
+                let raise = (index != Some(0)).then_some(raise);
+                confirm.into_iter().chain(raise).min()
+            }
+        };
+        at.filter(|_| self.to == Some(to))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T0: Instant = Instant::from_micros(1);
-
-    /// Tries until nothing is due any more, on a path that takes datagrams up to `fits`.
-    fn settle(width: &mut Width, mut now: Instant, fits: usize) -> (usize, Instant) {
-        let mut sent = 0;
-        while let Some(next) = width.next {
-            now = next;
-            if let Some((_, size, token)) = width.due(now, 100 + sent as u64) {
-                sent += 1;
-                if size <= fits {
-                    assert!(width.answered(token));
-                }
-            }
-        }
-        (sent, now)
-    }
-
-    #[test]
-    fn s22_the_largest_datagrams_that_pass_are_found_in_a_few_tries() {
-        let to: SocketAddr = ([192, 0, 2, 1], 1).into();
-        let to6: SocketAddr = "[2001:db8::1]:1".parse().unwrap();
-        let cases = [
-            (to, 1_500, 1_472, 1),
-            (to, 1_450, 1_400, 4),
-            (to, 1_300, MAX_DATAGRAM, 6),
-            (to6, 1_460, 1_452, 1),
-        ];
-        for (to, fits, expected, tries) in cases {
-            let mut width = Width::default();
-            assert_eq!(width.of(to), MAX_DATAGRAM);
-            width.widen(T0, to);
-            let (sent, _) = settle(&mut width, T0, fits);
-            assert_eq!((width.of(to), sent), (expected, tries), "{fits}");
-        }
-    }
-
-    #[test]
-    fn s22_a_line_that_falls_silent_goes_back_to_small_datagrams_for_a_minute() {
-        let to: SocketAddr = ([192, 0, 2, 1], 1).into();
-        let mut width = Width::default();
-        width.widen(T0, to);
-        let (_, now) = settle(&mut width, T0, 2_000);
-        assert!(width.narrow(now));
-        assert_eq!(width.of(to), MAX_DATAGRAM);
-        assert_eq!(width.deadline(to), Some(now + REST));
-        assert_eq!(width.deadline(([192, 0, 2, 9], 1).into()), None, "of this path only");
-        settle(&mut width, now, 2_000);
-        assert_eq!(width.of(to), 1_472);
-        let other: SocketAddr = ([192, 0, 2, 2], 1).into();
-        assert_eq!(width.of(other), MAX_DATAGRAM, "another path is another matter");
-    }
-
-    #[test]
-    fn s22_an_answer_to_nothing_widens_nothing() {
-        let to: SocketAddr = ([192, 0, 2, 1], 1).into();
-        let mut width = Width::default();
-        assert!(!width.answered(0));
-        width.widen(T0, to);
-        assert!(!width.answered(0));
-        let (_, _, token) = width.due(T0, 7).unwrap();
-        assert!(!width.answered(token + 1) && width.answered(token));
-    }
-}
+mod tests;

@@ -1,12 +1,13 @@
 //! What strangers, liars and greedy guests get.
 
 use bytes::Bytes;
-use trunkline_proto::base::Hashname;
+use trunkline_proto::base::{Chance, DropReason, Hashname, Instant};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::renewal::papers;
-use trunkline_proto::switch::meet::Terms;
-use trunkline_proto::switch::{Answer, Introduction, State};
+use trunkline_proto::switch::meet::constants::{POPPING, POPS_EACH, POPS_FROM_ONE_NETWORK};
+use trunkline_proto::switch::meet::{Host, Meeting, Order, Terms};
+use trunkline_proto::switch::{Answer, Introduction, Note, Path, State};
 use trunkline_proto::wire::meet::{Near, No, Word};
 use trunkline_proto::wire::packet;
 
@@ -137,6 +138,80 @@ fn s22_a_peer_that_offers_a_victims_address_for_its_line_brings_it_a_few_tries()
     w.pass(5 * SECOND);
     let (to, _) = w.bytes.get(&victim).copied().unwrap_or_default();
     assert!(to <= 72 * 64, "{to} bytes to the victim");
+}
+
+/// A meeting with a line to a target, and how many introductions to it were passed on for whom.
+fn introducer() -> (Meeting, Hashname, Chance) {
+    let mut chance = Chance::from_number(9);
+    let us = Hashname::new(chance.bytes());
+    let host = Host { us, papers: Bytes::new(), partitions: 1 };
+    let mut meeting = Meeting::new(host, relay(), chance.fork());
+    let target = Hashname::new(chance.bytes());
+    let path = Some(Path::Direct(([198, 51, 100, 1], 42_424).into()));
+    meeting.note(Instant::ZERO, Note::Line { peer: target, path, spacer: false });
+    (meeting, target, chance)
+}
+
+/// Somebody asks to be let in by the target: whether that is passed on.
+fn asks(m: &mut Meeting, now: Instant, (peer, at): (Hashname, [u8; 4]), who: Hashname) -> bool {
+    let packet = Word::Pop { who, at: Vec::new() }.emit();
+    m.note(now, Note::Heard { peer, path: Path::Direct((at, 42_424).into()), packet });
+    let mut passed = false;
+    while let Some(order) = m.poll() {
+        let what = match order {
+            Order::To(to, Introduction::Say { packet, .. }) if to == who => packet,
+            _ => continue,
+        };
+        passed |= what == Word::Popping { who: peer, at: vec![(at, 42_424).into()] }.emit();
+    }
+    passed
+}
+
+#[test]
+fn s22_who_floods_an_introducer_keeps_nobody_else_from_being_let_in() {
+    for crowd in [1, 40] {
+        let (mut meeting, target, mut chance) = introducer();
+        // One asker, and forty of one network.
+        let greedy: Vec<_> =
+            (0..crowd).map(|n| (Hashname::new(chance.bytes()), [203, 0, 113, n])).collect();
+        let (mut flooded, mut others, mut kept_out) = (0, 0, 0);
+        for ms in 0..20_000u32 {
+            let now = Instant::ZERO + SECOND + MS * ms;
+            let who = greedy[ms as usize % greedy.len()];
+            flooded += u32::from(asks(&mut meeting, now, who, target));
+            if ms % 500 == 499 {
+                let n = (ms / 500) as u8;
+                let other = (Hashname::new(chance.bytes()), [198, n, 1, 1]);
+                others += 1;
+                kept_out += u32::from(!asks(&mut meeting, now, other, target));
+            }
+        }
+        // One may share a place in a table with one of the flood.
+        assert!(others == 40 && kept_out <= 1, "{crowd}: {kept_out} of {others}");
+        let (each, network) = (POPS_EACH, POPS_FROM_ONE_NETWORK);
+        let most = network.1 + network.0 * 20;
+        let most = if crowd == 1 { each.1 + each.0 * 20 } else { most };
+        assert!((most / 2..=most + 1).contains(&flooded), "{crowd}: {flooded}");
+    }
+}
+
+#[test]
+fn s22_introductions_that_nobody_answers_make_way_for_others() {
+    let (mut meeting, _, mut chance) = introducer();
+    let now = Instant::ZERO + SECOND;
+    let targets: Vec<_> = (0..60).map(|_| Hashname::new(chance.bytes())).collect();
+    for (n, target) in targets.iter().enumerate() {
+        let path = Some(Path::Direct(([198, 51, n as u8, 1], 42_424).into()));
+        meeting.note(now, Note::Line { peer: *target, path, spacer: false });
+    }
+    while meeting.poll().is_some() {}
+    // As many as an asker may ask at once, each for somebody else: more than can wait.
+    for n in 0..20u8 {
+        let asker = (Hashname::new(chance.bytes()), [203, n, 113, 1]);
+        let passed = targets.iter().filter(|t| asks(&mut meeting, now, asker, **t)).count();
+        assert_eq!(passed, 60, "{n}");
+    }
+    assert_eq!(meeting.counters().drops.of(DropReason::CrowdedOut), 60 * 20 - POPPING as u64);
 }
 
 #[test]

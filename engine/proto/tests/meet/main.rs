@@ -14,5 +14,6 @@ mod finding;
 mod hostile;
 mod moving;
 mod reflection;
+mod sizes;
 mod upkeep;
 mod world;

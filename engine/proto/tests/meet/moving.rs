@@ -132,6 +132,69 @@ fn s22_a_bridge_in_use_is_asked_for_again_and_lasts() {
     assert!(w.places[v].shard.switch().unwrap().counters().carried > 50);
 }
 
+/// Two nodes that cannot reach each other and have a line over a relay.
+fn over_a_relay() -> (World, usize, usize, usize) {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, relay());
+    let [a, b] = [(); 2].map(|()| w.add(Nat::Open, guest(&w, v)));
+    w.cut.insert((a, b));
+    for guest in [a, b] {
+        w.introduce(guest, v, true);
+    }
+    let peer = w.hashname(b);
+    w.pass(SECOND);
+    w.ping(a, peer, 1);
+    assert!(w.until(10 * SECOND, |w| w.answer(a, 1).is_some()));
+    assert!(matches!(w.path(a, b), Some(Path::Bridge(_))));
+    (w, v, a, b)
+}
+
+#[test]
+fn s22_a_bridge_follows_its_relay_to_another_address() {
+    let (mut w, v, a, b) = over_a_relay();
+    let before = w.path(a, b);
+    let at: std::net::SocketAddr = ([203, 0, 77, 1], 5_555).into();
+    w.places[v].outside = at;
+    // The relay looks after its lines, so it is heard from there within a tick.
+    let moved = |w: &World, from, to| match w.path(from, to) {
+        Some(Path::Bridge(bridge)) => bridge.relay == at,
+        _ => false,
+    };
+    assert!(
+        w.until(60 * SECOND, |w| moved(w, a, b) && moved(w, b, a)),
+        "{:?} {:?}",
+        w.contact(a, b),
+        w.contact(b, a)
+    );
+    let (Some(Path::Bridge(old)), Some(Path::Bridge(new))) = (before, w.path(a, b)) else {
+        panic!()
+    };
+    assert_eq!(old.line, new.line, "it is the same bridge");
+    let carried = w.places[v].shard.switch().unwrap().counters().carried;
+    let peer = w.hashname(b);
+    w.ping(a, peer, 2);
+    assert!(w.until(SECOND, |w| w.answer(a, 2).is_some()), "{:?}", w.contact(a, b));
+    assert!(w.places[v].shard.switch().unwrap().counters().carried >= carried + 2);
+    // And it is asked for again there, so that it lasts.
+    for minute in 0..12 {
+        w.ping(a, peer, 100 + minute);
+        w.pass(60 * SECOND);
+        let pong = w.answer(a, 100 + minute);
+        assert!(matches!(pong, Some(trunkline_proto::switch::Answer::Pong(_))), "{minute}");
+    }
+}
+
+#[test]
+fn s22_a_relay_that_sends_from_a_second_address_carries() {
+    let (mut w, v, a, b) = over_a_relay();
+    w.places[v].speaks_from = Some(([203, 0, 77, 1], 5_555).into());
+    let peer = w.hashname(b);
+    w.ping(a, peer, 2);
+    assert!(w.until(SECOND, |w| w.answer(a, 2).is_some()), "{:?}", w.contact(a, b));
+    let at = w.places[v].outside;
+    assert!(matches!(w.path(a, b), Some(Path::Bridge(bridge)) if bridge.relay == at));
+}
+
 #[test]
 fn s17_new_keys_are_made_over_the_path_in_use_and_no_other() {
     let mut w = World::new();

@@ -63,6 +63,8 @@ pub(crate) struct Place {
     pub(crate) nat: Nat,
     /// Where its NAT is.
     pub(crate) outside: SocketAddr,
+    /// A second address, which all its datagrams come from.
+    pub(crate) speaks_from: Option<SocketAddr>,
     /// By destination if the NAT is symmetric: the port, and whom it was sent to.
     ports: BTreeMap<u16, BTreeSet<SocketAddr>>,
     by_destination: BTreeMap<SocketAddr, u16>,
@@ -86,6 +88,10 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     /// How much longer datagrams take between two nodes.
     pub(crate) slow: BTreeMap<(usize, usize), Duration>,
+    /// The longest datagrams that pass between two nodes; longer ones are lost without a word.
+    pub(crate) fits: BTreeMap<(usize, usize), usize>,
+    /// The longest datagram that arrived.
+    pub(crate) longest: usize,
     /// Bytes that went to each address, and came from there.
     pub(crate) bytes: BTreeMap<SocketAddr, (usize, usize)>,
 }
@@ -100,6 +106,8 @@ impl World {
             delay: Duration::from_millis(10),
             cut: BTreeSet::new(),
             slow: BTreeMap::new(),
+            fits: BTreeMap::new(),
+            longest: 0,
             bytes: BTreeMap::new(),
         }
     }
@@ -131,6 +139,7 @@ impl World {
             hashname: identity.hashname(),
             nat,
             outside,
+            speaks_from: None,
             ports: BTreeMap::new(),
             by_destination: BTreeMap::new(),
             answers: Vec::new(),
@@ -219,9 +228,13 @@ impl World {
         let Some(index) = self.places.iter().position(|p| p.outside.ip() == to.ip()) else {
             return;
         };
-        if sender.is_some_and(|s| self.cut.contains(&(s.min(index), s.max(index)))) {
+        let pair = sender.map(|s| (s.min(index), s.max(index)));
+        if pair.is_some_and(|pair| {
+            self.cut.contains(&pair) || self.fits.get(&pair).is_some_and(|most| bytes.len() > *most)
+        }) {
             return;
         }
+        self.longest = self.longest.max(bytes.len());
         let place = &self.places[index];
         let sent_to = place.ports.get(&to.port());
         let open = match place.nat {
@@ -328,7 +341,7 @@ impl Place {
             port = *self.by_destination.entry(to).or_insert(next);
         }
         self.ports.entry(port).or_default().insert(to);
-        SocketAddr::new(self.outside.ip(), port)
+        self.speaks_from.unwrap_or(SocketAddr::new(self.outside.ip(), port))
     }
 }
 

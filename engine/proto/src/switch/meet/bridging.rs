@@ -29,8 +29,17 @@ pub(super) struct Bridging {
     pairs: BTreeMap<(Hashname, Hashname), Stage>,
     /// What each end of a carried bridge wants packets to say.
     lines: BTreeMap<(Hashname, Hashname), LineId>,
-    /// Our own: to whom, over whom, and when to ask again.
-    ours: BTreeMap<(Hashname, Hashname), Instant>,
+    /// Our own: to whom, and over whom.
+    ours: BTreeMap<(Hashname, Hashname), Ours>,
+}
+
+/// A bridge of our own.
+#[derive(Clone, Copy, Debug)]
+struct Ours {
+    /// When to ask again.
+    again: Instant,
+    /// The relay's name for it, once it carries.
+    line: Option<LineId>,
 }
 
 fn pair(a: Hashname, b: Hashname) -> (Hashname, Hashname) {
@@ -51,14 +60,15 @@ impl Bridging {
         let pairs = self.pairs.values().map(|s| match s {
             Stage::Asked { until, .. } | Stage::Carried { until } => *until,
         });
-        pairs.chain(self.ours.values().copied()).min()
+        pairs.chain(self.ours.values().map(|ours| ours.again)).min()
     }
 }
 
 impl Meeting {
     /// Asks for a bridge to `who` over `relay`.
     pub(super) fn ask_bridge(&mut self, now: Instant, who: Hashname, relay: Hashname) {
-        self.bridging.ours.insert((who, relay), now + AGREE);
+        let line = self.bridging.ours.get(&(who, relay)).and_then(|ours| ours.line);
+        self.bridging.ours.insert((who, relay), Ours { again: now + AGREE, line });
         self.to(who, Introduction::AskBridge { peer: who, relay });
     }
 
@@ -164,7 +174,7 @@ impl Meeting {
                 // Half-way there is time to ask again, whatever is lost.
                 let time = core::time::Duration::from_secs(seconds.clamp(2, 86_400));
                 // And a relay that started anew knows nothing of it: that shows within a tick.
-                *ours = now + (time / 2).min(TICK);
+                *ours = Ours { again: now + (time / 2).min(TICK), line: Some(line) };
                 Ok((Bridge { relay: at, line }, now + time))
             }
             (Ok(_), _) => Err(No::Refused),
@@ -182,11 +192,11 @@ impl Meeting {
 
     /// Bridges whose time is up are forgotten, ours asked for again while they are in use.
     pub(super) fn end_bridging(&mut self, now: Instant) {
-        let late: Vec<_> = self.bridging.ours.iter().filter(|(_, at)| **at <= now).collect();
-        for (who, relay) in late.into_iter().map(|(k, _)| *k).collect::<Vec<_>>() {
-            let at = self.table.line(&relay).and_then(super::table::Lined::address);
+        let late = self.bridging.ours.iter().filter(|(_, ours)| ours.again <= now);
+        for ((who, relay), ours) in late.map(|(k, ours)| (*k, *ours)).collect::<Vec<_>>() {
+            // By the relay's name for it: its address may be another by now.
             let used = self.table.line(&who).is_some_and(|line| match line.path {
-                Path::Bridge(bridge) => Some(bridge.relay) == at,
+                Path::Bridge(bridge) => Some(bridge.line) == ours.line,
                 Path::Direct(_) | Path::Mesh => false,
             });
             if used {
@@ -209,6 +219,14 @@ impl Meeting {
             }
             self.bridging.lines.remove(&(a, b));
             self.bridging.lines.remove(&(b, a));
+        }
+    }
+
+    /// The line to somebody goes to another address. If it is a relay of ours, bridges over it follow.
+    pub(super) fn relay_moved(&mut self, relay: Hashname, at: SocketAddr) {
+        let over = self.bridging.ours.keys().filter(|(_, r)| *r == relay);
+        for peer in over.map(|(who, _)| *who).collect::<Vec<_>>() {
+            self.to(peer, Introduction::RelayMoved { peer, relay, at });
         }
     }
 

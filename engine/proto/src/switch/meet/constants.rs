@@ -18,10 +18,13 @@ pub const NEIGHBOURS: usize = 4;
 
 /// Hashnames seen and remembered. × ~160 bytes = 320 KiB.
 pub const SEEN: usize = 2_048;
-/// Of these, and of what one answer names, at most so many share a network.
+/// Of these, and of what one answer names, at most so many share a network. Those without an
+/// address share the one of whoever named them.
 pub const SEEN_FROM_ONE_NETWORK: usize = 32;
 /// Lines kept in one bucket to one network (IPv4 /24, IPv6 /48), and all together.
 pub const LINES_TO_ONE_NETWORK: (usize, usize) = (2, 16);
+/// Of those without an address an answer names at most so many.
+pub const NEAR_WITHOUT_ADDRESS: usize = 4;
 /// A line kept is worth having for this long after each tick.
 pub const KEEP: Duration = Duration::from_secs(60);
 
@@ -54,8 +57,14 @@ pub const QUESTIONS: (u32, u32) = (50, 200);
 pub const OUTSIDE: (u32, u32) = (400, 800);
 /// Introductions a peer may ask for a second, and at once.
 pub const POPS: (u32, u32) = (10, 60);
-/// Introductions that wait for the other end.
+/// Of these, towards one hashname: for one asker,
+pub const POPS_EACH: (u32, u32) = (1, 6);
+/// and for all askers of one network, half of what that hashname gets.
+pub const POPS_FROM_ONE_NETWORK: (u32, u32) = (5, 30);
+/// Introductions that wait for the other end. × ~80 bytes.
 pub const POPPING: usize = 1_024;
+/// Of these, one asker's.
+pub const POPPING_EACH: usize = 64;
 /// Time for the other end of an introduction or a bridge to agree.
 pub const AGREE: Duration = Duration::from_secs(5);
 /// Bridges that one hashname may have here.

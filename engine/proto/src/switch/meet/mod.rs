@@ -294,7 +294,10 @@ impl Meeting {
             return;
         }
         match path {
-            Path::Direct(at) => self.bridge_end_moved(peer, Some(at)),
+            Path::Direct(at) => {
+                self.bridge_end_moved(peer, Some(at));
+                self.relay_moved(peer, at);
+            }
             // The two may reach each other without whoever is between them: they try.
             Path::Bridge(_) | Path::Mesh => {
                 self.bridge_end_moved(peer, None);

@@ -4,12 +4,16 @@
 //! The introducer puts the address it sees the asker at in front of whatever the asker says of
 //! itself, and passes on an answer only to who asked. Whoever is asked to let somebody in sends
 //! three bytes to at most four addresses.
+//!
+//! Whom an introducer brings a hashname is bounded, and fairly: of what a target gets an asker has a
+//! small part and all askers of one network half, so that a flood of theirs leaves the rest to
+//! others.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::constants::{AGREE, POPPING, POPS};
-use super::distance::is_somewhere;
+use super::constants::{AGREE, POPPING, POPPING_EACH, POPS, POPS_EACH, POPS_FROM_ONE_NETWORK};
+use super::distance::{Network, is_somewhere};
 use super::{Meeting, Order};
 use crate::base::{Chance, DropReason, Hashname, Instant, RateTable};
 use crate::switch::{Introduction, Path};
@@ -21,17 +25,50 @@ pub(super) struct Pops {
     /// Who asked to be let in by whom, and until when the answer is passed on.
     waiting: VecDeque<(Hashname, Hashname, Instant)>,
     askers: RateTable,
+    /// By asker and target.
+    pairs: RateTable,
+    /// By the asker's network and target.
+    networks: RateTable,
     targets: RateTable,
 }
 
 impl Pops {
     pub(super) fn new(chance: &mut Chance) -> Self {
-        let (rate, burst) = POPS;
+        let mut table = |(rate, burst), size| RateTable::new(rate, burst, size, chance);
         Self {
             waiting: VecDeque::new(),
-            askers: RateTable::new(rate, burst, 4_096, chance),
-            targets: RateTable::new(rate, burst, 4_096, chance),
+            askers: table(POPS, 4_096),
+            // More than of anything else, and who shares a place with a flood is kept out by it.
+            pairs: table(POPS_EACH, 16_384),
+            networks: table(POPS_FROM_ONE_NETWORK, 4_096),
+            targets: table(POPS, 4_096),
         }
+    }
+
+    /// Whether one more introduction may be passed on. Who is refused takes nothing from what is
+    /// shared with others.
+    fn allow(&mut self, now: Instant, asker: Hashname, path: Path, who: Hashname) -> bool {
+        let network = match path {
+            Path::Direct(at) => Some(Network::of(&at)),
+            // Where it is, is not known: all of them are as good as one network.
+            Path::Bridge(_) | Path::Mesh => None,
+        };
+        self.askers.allow(now, &asker)
+            && self.pairs.allow(now, &(asker, who))
+            && self.networks.allow(now, &(network, who))
+            && self.targets.allow(now, &who)
+    }
+
+    /// Waits for the answer of `who`. If there are too many the oldest goes: answers that come at
+    /// all come soon. Says whether one went.
+    fn wait(&mut self, now: Instant, asker: Hashname, who: Hashname) -> Result<bool, DropReason> {
+        self.expire(now);
+        if self.waiting.iter().filter(|(a, ..)| *a == asker).count() >= POPPING_EACH {
+            return Err(DropReason::TableFull);
+        }
+        let full = self.waiting.len() >= POPPING && self.waiting.pop_front().is_some();
+        self.waiting.push_back((asker, who, now + AGREE));
+        Ok(full)
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
@@ -92,14 +129,12 @@ impl Meeting {
             self.say(asker, &Word::Popped { who, at: Vec::new() });
             return Err(DropReason::Misaddressed);
         }
-        if !self.pops.askers.allow(now, &asker) || !self.pops.targets.allow(now, &who) {
+        if !self.pops.allow(now, asker, path, who) {
             return Err(DropReason::RateLimited);
         }
-        self.pops.expire(now);
-        if self.pops.waiting.len() >= POPPING {
-            return Err(DropReason::TableFull);
+        if self.pops.wait(now, asker, who)? {
+            self.counters.drops.count(DropReason::CrowdedOut);
         }
-        self.pops.waiting.push_back((asker, who, now + AGREE));
         self.counters.pops += 1;
         self.say(who, &Word::Popping { who: asker, at: addresses(path, said) });
         Ok(())

@@ -1,13 +1,17 @@
 //! Whom this node has lines with and whom it has seen, by distance (PROTOCOL §5.15).
 //!
 //! Both tables are bounded, and a network that has many hashnames gets no more room in them than
-//! one that has few: 100,000 hashnames behind one address are as good as two in each bucket.
+//! one that has few: 100,000 hashnames behind one address are as good as two in each bucket. Those
+//! that are named without an address count against the network of whoever named them, so that to
+//! leave it out gains nothing.
 
 use core::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::net::SocketAddr;
 
-use super::constants::{LINES_TO_ONE_NETWORK, RECENT, SEEN, SEEN_FROM_ONE_NETWORK};
+use super::constants::{
+    LINES_TO_ONE_NETWORK, NEAR_WITHOUT_ADDRESS, RECENT, SEEN, SEEN_FROM_ONE_NETWORK,
+};
 use super::distance::{Network, bucket, distance};
 use crate::base::{Hashname, Instant};
 use crate::switch::Path;
@@ -33,11 +37,21 @@ impl Lined {
     }
 }
 
+/// What a hashname takes room of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Share {
+    /// Of the network it is in.
+    At(Network),
+    /// Where it is, was not said: of the network of who named it, if that is known.
+    Named(Option<Network>),
+}
+
 /// A hashname that somebody named.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
     pub(super) at: Option<SocketAddr>,
     pub(super) via: Hashname,
+    share: Share,
     first: Instant,
     last: Instant,
 }
@@ -89,22 +103,36 @@ impl Table {
         }
     }
 
+    fn share(&self, at: Option<SocketAddr>, via: &Hashname) -> Share {
+        let named = || self.line(via).and_then(Lined::address).map(|at| Network::of(&at));
+        at.map_or_else(|| Share::Named(named()), |at| Share::At(Network::of(&at)))
+    }
+
+    /// Whether one more may be seen in that share.
+    fn has_room(&self, share: Share) -> bool {
+        let held = self.seen.values().filter(|s| s.share == share);
+        held.count() < SEEN_FROM_ONE_NETWORK
+    }
+
     /// Somebody named a hashname. Kept if its network has not had its share already.
     pub(super) fn name(&mut self, now: Instant, near: &Near, via: Hashname) {
         if near.who == self.us {
             return;
         }
+        let share = self.share(near.at, &via);
+        let same = self.seen.get(&near.who).is_some_and(|held| held.share == share);
+        let room = same || self.has_room(share);
         if let Some(held) = self.seen.get_mut(&near.who) {
             held.last = now;
-            held.at = near.at.or(held.at);
             held.via = via;
+            // Another network is moved to as a newcomer there.
+            if near.at.is_some() && room {
+                (held.at, held.share) = (near.at, share);
+            }
             return;
         }
-        if let Some(network) = near.at.map(|at| Network::of(&at)) {
-            let same = |s: &&Seen| s.at.is_some_and(|at| Network::of(&at) == network);
-            if self.seen.values().filter(same).count() >= SEEN_FROM_ONE_NETWORK {
-                return;
-            }
+        if !room {
+            return;
         }
         if self.seen.len() >= SEEN {
             // The farthest of the old ones: near ones are what others will ask for.
@@ -113,7 +141,7 @@ impl Table {
             let Some(far) = far else { return };
             self.seen.remove(&far);
         }
-        self.seen.insert(near.who, Seen { at: near.at, via, first: now, last: now });
+        self.seen.insert(near.who, Seen { at: near.at, via, share, first: now, last: now });
     }
 
     /// Of those seen, the nearest `count` that were first seen within [`RECENT`] and are worth a
@@ -128,8 +156,7 @@ impl Table {
         let mut networks = self.networks();
         let mut out = Vec::new();
         for (who, s) in worth {
-            let network = s.at.map(|at| Network::of(&at));
-            if network.is_none_or(|n| networks.admit(bucket(&self.us, who), n)) {
+            if networks.admit(bucket(&self.us, who), s.share) {
                 out.push(*who);
             }
         }
@@ -140,9 +167,9 @@ impl Table {
     fn networks(&self) -> Networks {
         let mut out = Networks::default();
         for (who, line) in &self.lines {
-            if let Some(at) = line.address() {
-                out.count(bucket(&self.us, who), Network::of(&at));
-            }
+            let named = || self.seen.get(who).map_or(Share::Named(None), |s| s.share);
+            let share = line.address().map_or_else(named, |at| Share::At(Network::of(&at)));
+            out.count(bucket(&self.us, who), share);
         }
         out
     }
@@ -163,17 +190,17 @@ impl Table {
         let exact = self.lines.get(to).filter(|_| to != asker).map(|line| named(to, line));
         let others = self.lines.iter().filter(|(who, l)| l.spacer && *who != asker && *who != to);
         let mut others = nearest_first(to, others.map(|(who, _)| *who));
-        let mut networks: HashMap<Network, usize> = HashMap::new();
+        let mut networks: HashMap<Option<Network>, usize> = HashMap::new();
         let mut out: Vec<Near> = exact.into_iter().collect();
         while out.len() < NEAR {
             let Some(Reverse((_, who))) = others.pop() else { break };
             let Some(line) = self.lines.get(&who) else { continue };
-            if let Some(at) = line.address() {
-                let held = networks.entry(Network::of(&at)).or_default();
-                *held += 1;
-                if *held > LINES_TO_ONE_NETWORK.0 {
-                    continue;
-                }
+            let network = line.address().map(|at| Network::of(&at));
+            let most = network.map_or(NEAR_WITHOUT_ADDRESS, |_| LINES_TO_ONE_NETWORK.0);
+            let held = networks.entry(network).or_default();
+            *held += 1;
+            if *held > most {
+                continue;
             }
             out.push(named(&who, line));
         }
@@ -200,18 +227,18 @@ fn nearest_first(
 /// Lines by network, in each bucket and in all.
 #[derive(Debug, Default)]
 struct Networks {
-    each: HashMap<(u16, Network), usize>,
-    all: HashMap<Network, usize>,
+    each: HashMap<(u16, Share), usize>,
+    all: HashMap<Share, usize>,
 }
 
 impl Networks {
-    fn count(&mut self, bucket: u16, network: Network) {
+    fn count(&mut self, bucket: u16, network: Share) {
         *self.each.entry((bucket, network)).or_default() += 1;
         *self.all.entry(network).or_default() += 1;
     }
 
     /// Counts one more, if it may be.
-    fn admit(&mut self, bucket: u16, network: Network) -> bool {
+    fn admit(&mut self, bucket: u16, network: Share) -> bool {
         let each = self.each.get(&(bucket, network)).copied().unwrap_or(0);
         let all = self.all.get(&network).copied().unwrap_or(0);
         let may = each < LINES_TO_ONE_NETWORK.0 && all < LINES_TO_ONE_NETWORK.1;
@@ -257,6 +284,64 @@ mod tests {
         let liars = lined.iter().filter(|w| honest.iter().all(|(h, _)| h != *w)).count();
         assert!(liars <= LINES_TO_ONE_NETWORK.1, "{liars}");
         assert_eq!(lined.len() - liars, honest.len());
+    }
+
+    #[test]
+    fn s26_hashnames_named_without_an_address_get_the_room_of_who_names_them() {
+        let mut chance = Chance::from_number(5);
+        let us = draw(&mut chance);
+        let (liar, honest) = (draw(&mut chance), draw(&mut chance));
+        let mut table = Table::new(us);
+        table.up(T0, liar, Path::Direct(at(203, 0, 113, 1)), true);
+        table.up(T0, honest, Path::Direct(at(198, 51, 100, 1)), true);
+        for _ in 0..10_000 {
+            let who = draw(&mut chance);
+            table.name(T0, &Near { who, at: None }, liar);
+        }
+        assert_eq!(table.seen_count(), SEEN_FROM_ONE_NETWORK);
+        let others: Vec<_> = (0..20).map(|_| draw(&mut chance)).collect();
+        for who in &others {
+            table.name(T0, &Near { who: *who, at: None }, honest);
+        }
+        assert_eq!(table.seen_count(), SEEN_FROM_ONE_NETWORK + 20, "others have their own");
+        let lined = table.worth_a_line(T0, 100);
+        let liars = lined.iter().filter(|w| !others.contains(w)).count();
+        assert!(liars <= LINES_TO_ONE_NETWORK.1, "{liars}");
+        let each = |of: u16| lined.iter().filter(|w| bucket(&us, w) == of).count();
+        assert!((0..20).all(|b| each(b) <= 2 * LINES_TO_ONE_NETWORK.0));
+    }
+
+    #[test]
+    fn s26_a_hashname_named_again_gets_into_no_network_that_is_full() {
+        let mut chance = Chance::from_number(6);
+        let us = draw(&mut chance);
+        let mut table = Table::new(us);
+        let all: Vec<_> = (0..200u8).map(|n| (draw(&mut chance), at(198, n, 1, 1))).collect();
+        for (who, at) in &all {
+            table.name(T0, &Near { who: *who, at: Some(*at) }, us);
+        }
+        for (who, _) in &all {
+            table.name(T0, &Near { who: *who, at: Some(at(203, 0, 113, 9)) }, us);
+        }
+        let moved =
+            all.iter().filter(|(w, _)| table.seen(w).unwrap().at == Some(at(203, 0, 113, 9)));
+        assert_eq!(moved.count(), SEEN_FROM_ONE_NETWORK);
+    }
+
+    #[test]
+    fn s21_an_answer_is_not_filled_by_those_without_an_address() {
+        let mut chance = Chance::from_number(7);
+        let us = draw(&mut chance);
+        let mut table = Table::new(us);
+        for n in 0..100u8 {
+            table.up(T0, draw(&mut chance), Path::Mesh, true);
+            if n < 8 {
+                table.up(T0, draw(&mut chance), Path::Direct(at(198, n, 1, 1)), true);
+            }
+        }
+        let near = table.near(&draw(&mut chance), &us);
+        let without = near.iter().filter(|n| n.at.is_none()).count();
+        assert_eq!((near.len(), without), (NEAR, NEAR_WITHOUT_ADDRESS));
     }
 
     #[test]

@@ -190,6 +190,7 @@ impl Streams {
         }
         self.send_pool.moved(held, stream.send.held());
         self.path.heard = now;
+        self.path.sizes.arrived(&gain);
         if let Some((_, elapsed, delay)) = echo.filter(|_| progress || first) {
             self.rtt.sample(elapsed, delay.min(self.limits.ack_delay));
         }
@@ -225,6 +226,7 @@ impl Streams {
     /// Tells the controller of losses, once for each congestion.
     pub(super) fn note_losses(&mut self, now: Instant, losses: &Losses) {
         self.counts.packets_lost += losses.packets;
+        self.path.sizes.lost(losses);
         if losses.bytes > 0 {
             self.congestion.on_lost(losses.bytes);
         }

@@ -77,7 +77,7 @@ impl Streams {
     fn miss_all(&mut self, slot: u32) {
         let Some(stream) = self.table.get_mut(slot) else { return };
         let counted = stream.send.flight.counted();
-        self.counts.packets_lost += stream.send.flight.lose_all();
+        self.counts.packets_lost += stream.send.flight.lose_all().packets;
         stream.loss_at = None;
         self.path.in_flight = self.path.in_flight.saturating_sub(counted);
     }

@@ -34,6 +34,7 @@ mod recovery;
 mod recv;
 mod rtt;
 mod send;
+mod sizes;
 mod status;
 mod stream;
 mod timing;
@@ -59,6 +60,7 @@ use memory::Memory;
 use pacing::Pacer;
 use queues::{Queues, Table, Wakes};
 use rtt::Rtt;
+use sizes::Sizes;
 use stream::{Flags, Notice, Opening, Stream};
 
 /// The smallest largest packet there is: the largest header and a little payload.
@@ -113,6 +115,8 @@ struct Path {
     calm: u32,
     /// Packets taken for lost in the last congestion and not shown to have arrived.
     suspected: u64,
+    /// What became of large packets.
+    sizes: Sizes,
 }
 
 /// An event to be told.
@@ -169,6 +173,7 @@ impl Streams {
                 patience: 1,
                 calm: 0,
                 suspected: 0,
+                sizes: Sizes::new(Instant::ZERO),
             },
             receive_pool: Pool::new(limits.line_window),
             send_pool: Pool::new(limits.line_send_buffer),
@@ -325,10 +330,30 @@ impl Streams {
     }
 
     /// The largest stream packet of the path changed, in bytes. What was sent is cut anew if it
-    /// must be sent again.
+    /// must be sent again. If it is smaller now, what is on its way may never arrive: streams that
+    /// wait for an answer ask for one at once, within the new size.
     pub fn set_max_packet(&mut self, bytes: usize) {
-        self.max_packet = bytes.max(MIN_PACKET);
+        let before = core::mem::replace(&mut self.max_packet, bytes.max(MIN_PACKET));
         self.congestion.set_packet(self.max_packet as u64);
+        if self.max_packet >= before || self.limits.misses.is_some() {
+            return;
+        }
+        for slot in self.table.slots() {
+            let Some(stream) = self.table.get_mut(slot).filter(|s| s.silence.is_some()) else {
+                continue;
+            };
+            let counted = stream.send.flight.counted();
+            stream.send.flight.lose_oldest();
+            let after = stream.send.flight.counted();
+            self.path.in_flight = (self.path.in_flight + after).saturating_sub(counted);
+            self.queues.want_resend(stream, slot);
+            self.queues.want_probe(stream, slot);
+        }
+    }
+
+    /// Whether large packets, and only they, seem to be lost on this path. Said once.
+    pub fn take_suspicion(&mut self, now: Instant) -> bool {
+        self.path.sizes.take_suspicion(now)
     }
 
     /// The line goes another way: round trip and window start over, the data stays. What is on
@@ -342,6 +367,7 @@ impl Streams {
         self.path.answered = now;
         self.path.patience = 1;
         self.path.suspected = 0;
+        self.path.sizes = Sizes::new(now);
         for slot in self.table.slots() {
             if let Some(stream) = self.table.get_mut(slot) {
                 stream.send.flight.leave_path();

@@ -18,6 +18,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::ranges::RangeSet;
+use super::sizes::LARGE;
 use crate::base::Instant;
 
 /// Counted for each packet beside its bytes: a usual header, so that ten full packets fill a
@@ -86,6 +87,8 @@ pub(super) struct Gain {
     pub(super) false_losses: u64,
     /// Anything new at all.
     pub(super) any: bool,
+    /// When the newest large packet among what arrived was sent, at the latest.
+    pub(super) large: Option<Instant>,
 }
 
 /// The new parts of one acknowledged range. Hardly ever more than two; what is beyond the room
@@ -119,13 +122,30 @@ pub(super) struct Losses {
     pub(super) bytes: u64,
     /// When the newest of them was sent; none if no packet of this path is among them.
     pub(super) newest: Option<Instant>,
+    /// How many of them were large, and when the newest of these was sent.
+    pub(super) large: u32,
+    /// See `large`.
+    pub(super) newest_large: Option<Instant>,
     /// When the next packet will be taken for lost if nothing is heard.
     pub(super) next_at: Option<Instant>,
+}
+
+impl Losses {
+    fn note_size(&mut self, segment: &Segment) {
+        if segment.is_large() {
+            self.large = self.large.saturating_add(1);
+            self.newest_large = self.newest_large.max(Some(segment.sent));
+        }
+    }
 }
 
 impl Segment {
     const fn flies(&self) -> bool {
         matches!(self.state, State::Flying | State::Stray)
+    }
+
+    const fn is_large(&self) -> bool {
+        self.end - self.start > LARGE
     }
 
     fn counts(&self) -> u64 {
@@ -254,6 +274,9 @@ impl Flight {
         self.flying = self.flying.saturating_sub(usize::from(s.flies()));
         // Sent again and yet the first transmission is what arrived, or not sent again yet.
         let early = s.repeats > 0 && stamp.is_some_and(|at| at < s.sent);
+        if s.is_large() {
+            gain.large = gain.large.max(Some(stamp.map_or(s.sent, |at| at.min(s.sent))));
+        }
         if s.state == State::Lost || early {
             gain.false_losses += 1;
         }
@@ -293,6 +316,7 @@ impl Flight {
             }
             losses.packets += 1;
             losses.bytes += segment.counts();
+            losses.note_size(&segment);
             self.lose(index);
         }
         losses
@@ -318,24 +342,26 @@ impl Flight {
         }
     }
 
-    /// Nothing answered: the oldest segment on its way is to be sent again. False if none is.
-    pub(super) fn lose_oldest(&mut self) -> bool {
-        let Some(index) = self.segments.iter().position(Segment::flies) else { return false };
-        let start = self.segments.get(index).map_or(0, |s| s.start);
+    /// Nothing answered: the oldest segment on its way is to be sent again. Says when it was sent,
+    /// if it was large.
+    pub(super) fn lose_oldest(&mut self) -> Option<Instant> {
+        let index = self.segments.iter().position(Segment::flies)?;
+        let segment = self.segments.get(index).copied()?;
         self.lose(index);
         self.lost.pop_back();
-        self.lost.push_front(start);
-        true
+        self.lost.push_front(segment.start);
+        segment.is_large().then_some(segment.sent)
     }
 
     /// Nothing answered twice: everything on its way is to be sent again. Says how many packets
-    /// that were.
-    pub(super) fn lose_all(&mut self) -> u64 {
-        let mut packets = 0;
+    /// that were, and how many large ones.
+    pub(super) fn lose_all(&mut self) -> Losses {
+        let mut losses = Losses::default();
         self.lost.clear();
         for s in &mut self.segments {
             if s.flies() {
-                packets += 1;
+                losses.packets += 1;
+                losses.note_size(s);
                 s.state = State::Lost;
             }
             if s.state == State::Lost {
@@ -345,7 +371,7 @@ impl Flight {
         self.counted = 0;
         self.flying = 0;
         self.order.clear();
-        packets
+        losses
     }
 
     /// The line goes another way: what is on its way no longer counts, and old round trips say

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::recovery::Losses;
 use super::stream::{Flags, backed_off};
 use super::{Code, Streams};
 use crate::base::Instant;
@@ -101,15 +100,16 @@ impl Streams {
         self.counts.probes += 1;
         let counted = stream.send.flight.counted();
         if again {
-            let packets = stream.send.flight.lose_all();
+            let losses = stream.send.flight.lose_all();
             stream.loss_at = None;
-            self.note_losses(now, &Losses { packets, ..Losses::default() });
-            if packets > 0 {
+            self.note_losses(now, &losses);
+            if losses.packets > 0 {
                 self.congestion.on_stall(now);
                 self.path.answered = now;
             }
         } else {
-            stream.send.flight.lose_oldest();
+            let large = stream.send.flight.lose_oldest();
+            self.path.sizes.lost_in_silence(large);
         }
         let Some(stream) = self.table.get_mut(slot) else { return };
         let after = stream.send.flight.counted();
