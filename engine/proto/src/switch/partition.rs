@@ -12,6 +12,7 @@ use super::contact::{Contact, Standing, State};
 use super::contacts::{Bounds, Contacts};
 use super::half_opens::HalfOpens;
 use super::line::{HELD, Line};
+use super::meet::constants::{ANSWERS_OUTSIDE, OUTSIDE};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
 use super::questions::{MOST, Ping};
@@ -99,6 +100,8 @@ pub struct Switch {
     pub(super) opens_each: RateTable,
     /// What may go to addresses that have proved nothing.
     pub(super) strangers: RateTable,
+    /// What is heard outside lines about other hashnames: questions, and what claims to answer ours.
+    pub(super) outside: [RateTable; 2],
     pub(super) carrying: Carrying,
     pub(super) half_opens: HalfOpens,
     pub(super) probes: BTreeMap<Token, (Instant, Instant)>,
@@ -161,6 +164,8 @@ impl Switch {
             opens: RateTable::new(all, all, 1, &mut chance),
             opens_each: RateTable::new(each, each, 4_096, &mut chance),
             strangers: RateTable::new(STRANGERS.0, STRANGERS.1, 4_096, &mut chance),
+            outside: [OUTSIDE, ANSWERS_OUTSIDE]
+                .map(|(rate, burst)| RateTable::new(rate, burst, 1, &mut chance)),
             carrying: Carrying::default(),
             half_opens: HalfOpens::new(limits),
             probes: BTreeMap::new(),
