@@ -87,7 +87,13 @@ impl Switch {
                 self.open(now, wall, (from, toll), body, &whole)
             }
             (Action::Sline, _) => self.sealed_json(now, from, &packet),
-            (Action::Key | Action::Op | Action::Seek, From::Address(from)) => {
+            (action @ (Action::Key | Action::Op | Action::Seek), From::Address(from)) => {
+                // Before anybody else is troubled with what may be made up.
+                let [questions, answers] = &mut self.outside;
+                let budget = if action == Action::Key { answers } else { questions };
+                if !budget.allow(now, &()) {
+                    return Err(DropReason::RateLimited);
+                }
                 let packet = whole.freeze();
                 self.effects.push_back(Effect::Note(Note::Asked { from, packet }));
                 Ok(())

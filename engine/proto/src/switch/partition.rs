@@ -12,6 +12,7 @@ use super::contact::{Contact, Standing, State};
 use super::contacts::{Bounds, Contacts};
 use super::half_opens::HalfOpens;
 use super::line::{HELD, Line};
+use super::meet::constants::{ANSWERS_OUTSIDE, OUTSIDE};
 use super::messages::Assembly;
 use super::paths::{Bridge, Path, PathReport};
 use super::questions::{MOST, Ping, Room};
@@ -104,6 +105,8 @@ pub struct Switch {
     pub(super) room: Room,
     /// Where what is handled at this moment came in.
     pub(super) came_by: Entrance,
+    /// What is heard outside lines about other hashnames: questions, and what claims to answer ours.
+    pub(super) outside: [RateTable; 2],
     pub(super) carrying: Carrying,
     pub(super) half_opens: HalfOpens,
     pub(super) probes: BTreeMap<Token, (Instant, Instant)>,
@@ -170,6 +173,8 @@ impl Switch {
             returns: RateTable::new(back, back, 4_096, &mut chance),
             room: Room::new(limits.waiting_bytes),
             came_by: Entrance::default(),
+            outside: [OUTSIDE, ANSWERS_OUTSIDE]
+                .map(|(rate, burst)| RateTable::new(rate, burst, 1, &mut chance)),
             carrying: Carrying::default(),
             half_opens: HalfOpens::new(limits),
             probes: BTreeMap::new(),

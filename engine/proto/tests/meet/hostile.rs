@@ -140,6 +140,40 @@ fn s22_a_peer_that_offers_a_victims_address_for_its_line_brings_it_a_few_tries()
     assert!(to <= 72 * 64, "{to} bytes to the victim");
 }
 
+#[test]
+fn s17_a_flood_from_outside_keeps_no_answer_away_that_was_asked_for() {
+    let mut w = World::new();
+    let a = w.add(Nat::Open, Terms::default());
+    let others: Vec<_> = (0..5).map(|_| w.add(Nat::Open, relay())).collect();
+    others.iter().for_each(|v| w.introduce(a, *v, false));
+    let (at, peer) = (w.places[a].outside, w.hashname(others[0]));
+    let part = Ok((0, 1, Bytes::from_static(b"forged")));
+    let words = [
+        Word::Key { id: 77, part },
+        Word::Op { id: 5, who: w.hashname(a), seq: Some(0) },
+        Word::Seek { id: 5, to: peer, via: Some(peer) },
+    ];
+    // Ten thousand a second, from as many addresses, before anything is asked and ever after.
+    let flood = |w: &mut World, ms: u32| {
+        for n in 0..10 {
+            let from = ((0xc633_0000_u32 + ms * 10 + n).to_be_bytes(), 9).into();
+            w.inject(from, at, &words[(ms + n) as usize % 3].emit());
+        }
+        w.pass(MS);
+    };
+    (0..2_000).for_each(|ms| flood(&mut w, ms));
+    // The first answer of each is heard; there is no need to ask again.
+    for (n, v) in others.into_iter().enumerate() {
+        let (peer, token) = (w.hashname(v), n as u64);
+        w.ping(a, peer, token);
+        // Not in step with the milliseconds at which one more stranger is heard.
+        let from = 2_000 + n as u32 * 301;
+        (from..from + 301).for_each(|ms| flood(&mut w, ms));
+        let answer = w.answer(a, token);
+        assert!(matches!(answer, Some(Answer::Pong(_))), "{n}: {:?}", w.contact(a, v));
+    }
+}
+
 /// A meeting with a line to a target, and how many introductions to it were passed on for whom.
 fn introducer() -> (Meeting, Hashname, Chance) {
     let mut chance = Chance::from_number(9);

@@ -55,6 +55,9 @@ pub const ASKED: usize = 4_096;
 pub const QUESTIONS: (u32, u32) = (50, 200);
 /// Questions from outside any line, of all hosts together: a second, and at once.
 pub const OUTSIDE: (u32, u32) = (400, 800);
+/// What claims to be an answer from outside any line, of all hosts together: looked at as far as
+/// its address, which is one that was asked or not.
+pub const ANSWERS_OUTSIDE: (u32, u32) = (4_000, 4_000);
 /// Introductions a peer may ask for a second, and at once.
 pub const POPS: (u32, u32) = (10, 60);
 /// Of these, towards one hashname: for one asker,

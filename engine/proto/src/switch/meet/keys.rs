@@ -67,6 +67,11 @@ impl Meeting {
         self.asked.values().any(|a| a.who == *who && matches!(a.what, What::Key { .. }))
     }
 
+    /// Whether anybody at this address was asked and has not answered.
+    pub(super) fn awaits_address(&self, at: SocketAddr) -> bool {
+        self.asked.values().any(|a| a.whom == Source::Address(at))
+    }
+
     /// Asks a peer for a key.
     pub(super) fn ask_key(&mut self, now: Instant, peer: Hashname, who: Hashname) {
         let what = What::Key { parts: Vec::new() };

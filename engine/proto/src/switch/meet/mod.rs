@@ -346,8 +346,9 @@ impl Meeting {
         packet: &Bytes,
     ) -> Result<(), DropReason> {
         // Sources outside lines may be anybody's invention: all of them together have a share, which
-        // is spent before anything is decoded.
-        if !self.strangers.allow(now, &()) || !self.outside.allow(now, &from.ip()) {
+        // is spent before anything is decoded. Who was asked is no stranger.
+        let known = self.strangers.allow(now, &()) || self.awaits_address(from);
+        if !known || !self.outside.allow(now, &from.ip()) {
             return Err(DropReason::RateLimited);
         }
         let mut bytes = BytesMut::from(&packet[..]);
