@@ -3,6 +3,7 @@
 
 mod advice;
 mod finding;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,8 +11,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use trunkline_proto::base::{Hashname, LinkId, Priority};
+use trunkline_proto::base::{Hashname, LinkId, Namespace, Priority};
 use trunkline_proto::crypto::{SpaceRules, voucher};
 use trunkline_proto::mesh::{Reach, RouteTable};
 use trunkline_proto::switch::Path;
@@ -29,12 +31,14 @@ use crate::control::report::{
     LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport, StreamReport,
     Totals, Traffic, WorkerReport,
 };
-use crate::control::{ControlTarget, OpenProxy};
+use crate::control::messages::{Heard, Judged, Sent};
+use crate::control::{ControlTarget, Listening, OpenProxy};
 use crate::directory::Register;
 use crate::handle::{Failure, Handle, Tunnel};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{DialReport, Report};
 use crate::setup::Setup;
+use messages::Unanswered;
 
 /// Bytes of a ping's packet.
 const PING_BYTES: usize = 64;
@@ -49,6 +53,8 @@ pub struct Owner {
     space: Arc<SpaceRules>,
     register: Option<Arc<Register>>,
     clock: Clock,
+    /// Messages somebody listened to that want an answer.
+    unanswered: Arc<Mutex<Unanswered>>,
     stop: Mutex<bool>,
     stopped: Condvar,
 }
@@ -68,6 +74,7 @@ impl Owner {
             space: setup.space.clone(),
             register: setup.register.clone(),
             clock: Clock::start(),
+            unanswered: Arc::default(),
             stop: Mutex::new(false),
             stopped: Condvar::new(),
         }
@@ -243,6 +250,26 @@ impl ControlTarget for Owner {
 
     fn seek(&self, what: &str) -> Result<SeekReport, Fault> {
         self.look_around(what)
+    }
+
+    fn send(&self, message: &Judged, wait: bool) -> Result<Sent, Fault> {
+        self.send_message(message, wait)
+    }
+
+    fn request(&self, message: &Judged) -> Result<Heard, Fault> {
+        self.ask_by_message(message)
+    }
+
+    fn listen(
+        &self,
+        namespace: Namespace,
+        target: Option<Namespace>,
+    ) -> Result<Box<dyn Listening>, Fault> {
+        self.listen_to(namespace, target)
+    }
+
+    fn reply(&self, number: u64, record: Bytes) -> Result<(), Fault> {
+        self.answer_message(number, record)
     }
 
     fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {

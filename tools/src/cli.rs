@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, http, keys, operator, ping, proxy, run, seek, sim, status, trace, why,
+    check, config, demo, http, keys, listen, operator, ping, proxy, request, run, seek, send, sim,
+    status, trace, why,
 };
 use crate::failure::Failure;
 
@@ -41,6 +42,9 @@ enum Command {
     Operator(operator::Args),
     Proxy(proxy::Args),
     Http(http::Args),
+    Send(send::Args),
+    Request(request::Args),
+    Listen(listen::Args),
     Ping(ping::Args),
     Trace(trace::Args),
     Why(why::Args),
@@ -60,6 +64,9 @@ impl Command {
             Self::Operator(args) => operator::run(args),
             Self::Proxy(args) => proxy::run(args),
             Self::Http(args) => http::run(args),
+            Self::Send(args) => send::run(args),
+            Self::Request(args) => request::run(args),
+            Self::Listen(args) => listen::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Why(args) => why::run(args),

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod finding;
 pub mod members;
+pub mod messages;
 pub mod path;
 pub mod protocol;
 pub mod report;
@@ -18,6 +19,6 @@ mod server;
 mod socket;
 
 pub use client::{Client, ClientError};
-pub use server::{ControlServer, ControlTarget, MOST_CLIENTS, OpenProxy};
+pub use server::{ControlServer, ControlTarget, Listening, MOST_CLIENTS, OpenProxy};
 pub use socket::ControlError;
 pub(crate) use socket::answers as is_answered;

@@ -1,7 +1,7 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files, `operator` on a file or the node that has it;
-//! `proxy`, `http`, `ping`, `trace` and `status` ask a running node over its control socket and
+//! `proxy`, `http`, `send`, `request`, `listen`, `ping`, `trace` and `status` ask a running node over its control socket and
 //! only show what it answers. `run` is a node, `demo` three, `sim` a world of them.
 
 pub mod check;
@@ -9,11 +9,15 @@ pub mod config;
 pub mod demo;
 pub mod http;
 pub mod keys;
+pub mod listen;
+pub mod message;
 pub mod operator;
 pub mod ping;
 pub mod proxy;
+pub mod request;
 pub mod run;
 pub mod seek;
+pub mod send;
 pub mod sim;
 pub mod status;
 pub mod trace;
