@@ -4,6 +4,7 @@
 mod advice;
 mod finding;
 mod mesh;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,8 +12,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use trunkline_proto::base::{Hashname, LinkId, Priority};
+use trunkline_proto::base::{Hashname, LinkId, Namespace, Priority};
 use trunkline_proto::crypto::{SpaceRules, voucher};
 use trunkline_proto::gate::Hits;
 use trunkline_proto::mesh::{Reach, RouteTable};
@@ -28,6 +30,7 @@ use crate::control::members;
 use crate::control::mesh::{
     LinkAddAsk, LinkCloseAsk, LinkCostAsk, LinksReport, NodesReport, RoutesReport,
 };
+use crate::control::messages::{Heard, Judged, Sent};
 use crate::control::protocol::{
     Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
 };
@@ -35,12 +38,13 @@ use crate::control::report::{
     LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport, StreamReport,
     Totals, Traffic, WorkerReport,
 };
-use crate::control::{ControlTarget, OpenProxy};
+use crate::control::{ControlTarget, Listening, OpenProxy};
 use crate::directory::Register;
 use crate::handle::{Failure, Handle, Tunnel};
 use crate::runtime::clock::Clock;
 use crate::runtime::letters::{DialReport, Report};
 use crate::setup::Setup;
+use messages::Unanswered;
 
 /// Bytes of a ping's packet.
 const PING_BYTES: usize = 64;
@@ -55,6 +59,8 @@ pub struct Owner {
     register: Option<Arc<Register>>,
     gate: Gate,
     clock: Clock,
+    /// Messages somebody listened to that want an answer.
+    unanswered: Arc<Mutex<Unanswered>>,
     stop: Mutex<bool>,
     stopped: Condvar,
 }
@@ -74,6 +80,7 @@ impl Owner {
             register: setup.register.clone(),
             gate: setup.gate.clone(),
             clock: Clock::start(),
+            unanswered: Arc::default(),
             stop: Mutex::new(false),
             stopped: Condvar::new(),
         }
@@ -281,6 +288,26 @@ impl ControlTarget for Owner {
 
     fn link_cost(&self, ask: &LinkCostAsk) -> Result<(), Fault> {
         self.change_cost(ask)
+    }
+
+    fn send(&self, message: &Judged, wait: bool) -> Result<Sent, Fault> {
+        self.send_message(message, wait)
+    }
+
+    fn request(&self, message: &Judged) -> Result<Heard, Fault> {
+        self.ask_by_message(message)
+    }
+
+    fn listen(
+        &self,
+        namespace: Namespace,
+        target: Option<Namespace>,
+    ) -> Result<Box<dyn Listening>, Fault> {
+        self.listen_to(namespace, target)
+    }
+
+    fn reply(&self, number: u64, record: Bytes) -> Result<(), Fault> {
+        self.answer_message(number, record)
     }
 
     fn operator(&self, ask: &OperatorAsk) -> Result<MemberList, Fault> {

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, gate, http, keys, links, nodes, operator, ping, proxy, routes, run, seek,
-    sim, status, trace, why,
+    check, config, demo, gate, http, keys, links, listen, nodes, operator, ping, proxy, request,
+    routes, run, seek, send, sim, status, trace, why,
 };
 use crate::failure::Failure;
 
@@ -43,6 +43,9 @@ enum Command {
     Operator(operator::Args),
     Proxy(proxy::Args),
     Http(http::Args),
+    Send(send::Args),
+    Request(request::Args),
+    Listen(listen::Args),
     Ping(ping::Args),
     Trace(trace::Args),
     Why(why::Args),
@@ -66,6 +69,9 @@ impl Command {
             Self::Operator(args) => operator::run(args),
             Self::Proxy(args) => proxy::run(args),
             Self::Http(args) => http::run(args),
+            Self::Send(args) => send::run(args),
+            Self::Request(args) => request::run(args),
+            Self::Listen(args) => listen::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Why(args) => why::run(args),

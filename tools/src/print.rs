@@ -30,6 +30,15 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&text)
 }
 
+/// Prints bytes as they are.
+///
+/// # Errors
+/// If nobody reads them.
+pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::Output)
+}
+
 /// Rows under a heading, each column as wide as its widest cell.
 #[derive(Debug)]
 pub struct Table {

@@ -13,6 +13,7 @@ pub mod finding;
 pub mod gate;
 pub mod members;
 pub mod mesh;
+pub mod messages;
 pub mod path;
 pub mod protocol;
 pub mod report;
@@ -20,6 +21,6 @@ mod server;
 mod socket;
 
 pub use client::{Client, ClientError};
-pub use server::{ControlServer, ControlTarget, MOST_CLIENTS, OpenProxy};
+pub use server::{ControlServer, ControlTarget, Listening, MOST_CLIENTS, OpenProxy};
 pub use socket::ControlError;
 pub(crate) use socket::answers as is_answered;

@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::{SeekAsk, WhyAsk};
 use super::mesh::{LinkAddAsk, LinkCloseAsk, LinkCostAsk, RoutesAsk};
+use super::messages::{ListenAsk, MessageAsk, ReplyAsk};
 
-/// The longest request, with its line feed.
-pub const LONGEST_REQUEST: usize = 64 << 10;
+/// The longest request, with its line feed: a message of the largest size in Base64, and more.
+pub const LONGEST_REQUEST: usize = 2 << 20;
 
 /// The longest answer a command accepts, with its line feed.
 pub const LONGEST_ANSWER: usize = 64 << 20;
@@ -52,6 +53,15 @@ pub enum Act {
     /// A local port whose connections are HTTP connections to a hashname; otherwise as
     /// [`Act::Proxy`].
     Http(HttpAsk),
+    /// Sends a message. Answered by a [`super::messages::Sent`] when it was handed over.
+    Send(MessageAsk),
+    /// Asks by a message. Answered by a [`super::messages::Heard`], the reply.
+    Request(MessageAsk),
+    /// Takes messages until the asker hangs up. Each is a [`super::messages::Listened`] event, and
+    /// so is that it begins; never answered unless it fails.
+    Listen(ListenAsk),
+    /// Answers a message that somebody listened to.
+    Reply(ReplyAsk),
     /// Why the line to a hashname is as it is. Answered by a [`super::finding::WhyReport`].
     Why(WhyAsk),
     /// Who is nearest to something. Answered by a [`super::finding::SeekReport`].
@@ -280,6 +290,8 @@ pub mod codes {
     pub const REFUSED: &str = "refused";
     /// The local address cannot be listened on.
     pub const ADDRESS: &str = "address";
+    /// There is no message of that number to be answered.
+    pub const NO_MESSAGE: &str = "no-message";
     /// The node is stopping.
     pub const STOPPING: &str = "shutting-down";
     /// Something of the node itself failed.

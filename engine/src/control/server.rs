@@ -1,9 +1,11 @@
 //! Serving the control socket: accepts in a thread of its own, answers each client in one of its
 //! own, and asks the [`ControlTarget`] for everything.
 //!
-//! Owns the connections and their bounds: 16 clients, requests of 64 KiB, 5 s for a client to
+//! Owns the connections and their bounds: 16 clients, requests of 2 MiB, 5 s for a client to
 //! take its answer. Never touches the packet path, and never believes a request: hashnames,
 //! targets and numbers are judged here, before the engine sees them.
+
+mod messages;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,16 +18,18 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tracing::{debug, warn};
-use trunkline_proto::base::{Hashname, Priority};
+use trunkline_proto::base::{Hashname, Namespace, Priority};
 
 use super::finding::{SeekReport, WhyReport};
 use super::gate::GateReport;
 use super::mesh::{LinkAddAsk, LinkCloseAsk, LinkCostAsk, LinksReport, NodesReport, RoutesReport};
+use super::messages::{Heard, Judged, Sent};
 use super::protocol::{
     Act, Answer, Fault, Hop, LONGEST_REQUEST, MemberList, OperatorAsk, PingAsk, PingSummary, Probe,
     ProxyAsk, ProxyOpened, Request, TraceAsk, TraceReport, What, codes,
@@ -33,6 +37,8 @@ use super::protocol::{
 use super::report::StatusReport;
 use super::socket::{ControlError, Socket};
 use crate::config::HostPort;
+
+pub use messages::Listening;
 
 /// Clients served at a time; the next one is told so.
 pub const MOST_CLIENTS: usize = 16;
@@ -94,6 +100,45 @@ pub trait ControlTarget: Send + Sync {
     /// # Errors
     /// If it cannot be listened at `listen`.
     fn http(&self, to: Hashname, listen: SocketAddr) -> Result<Box<dyn OpenProxy>, Fault>;
+
+    /// Sends a message, and waits until it was handed over if that is wanted.
+    ///
+    /// # Errors
+    /// If it came back, or nobody knows in time.
+    fn send(&self, message: &Judged, wait: bool) -> Result<Sent, Fault> {
+        let _ = wait;
+        Err(Fault::new(codes::NO_ROUTE, format!("no way to {}", message.to.short())))
+    }
+
+    /// Sends a message and waits for its reply.
+    ///
+    /// # Errors
+    /// If it came back, or there is no reply in time.
+    fn request(&self, message: &Judged) -> Result<Heard, Fault> {
+        Err(Fault::new(codes::NO_ROUTE, format!("no way to {}", message.to.short())))
+    }
+
+    /// Takes messages until what is answered is dropped.
+    ///
+    /// # Errors
+    /// If there are as many subscriptions as may be.
+    fn listen(
+        &self,
+        namespace: Namespace,
+        target: Option<Namespace>,
+    ) -> Result<Box<dyn Listening>, Fault> {
+        let _ = (namespace, target);
+        Err(Fault::new(codes::BUSY, "this node takes no messages"))
+    }
+
+    /// Answers a message somebody listened to.
+    ///
+    /// # Errors
+    /// If it is not known any more.
+    fn reply(&self, number: u64, record: Bytes) -> Result<(), Fault> {
+        let _ = record;
+        Err(Fault::new(codes::NO_MESSAGE, format!("there is no message {number} to answer")))
+    }
 
     /// Tells all that is known of the way to a hashname.
     fn why(&self, to: Hashname) -> WhyReport {
@@ -382,6 +427,10 @@ impl ClientThread {
                     Err(fault) => Err(fault),
                 }
             }
+            Act::Send(ask) => messages::sending(&*target, &ask),
+            Act::Request(ask) => messages::asking(&*target, &ask),
+            Act::Listen(ask) => return self.listen(id, &ask),
+            Act::Reply(ask) => messages::replying(&*target, &ask),
             Act::Why(ask) => hashname(&ask.hashname).and_then(|to| ok(&target.why(to))),
             Act::Seek(ask) => target.seek(&ask.what).and_then(|found| ok(&found)),
             Act::Gate => ok(&target.gate()),

@@ -1,8 +1,8 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files, `operator` and `gate` on a file or the node that has
-//! it; `proxy`, `http`, `ping`, `trace`, `links`, `nodes`, `routes` and `status` ask a running node
-//! over its control socket and
+//! it; `proxy`, `http`, `send`, `request`, `listen`, `ping`, `trace`, `links`, `nodes`, `routes` and
+//! `status` ask a running node over its control socket and
 //! only show what it answers. `run` is a node, `demo` three, `sim` a world of them.
 
 pub mod check;
@@ -12,13 +12,17 @@ pub mod gate;
 pub mod http;
 pub mod keys;
 pub mod links;
+pub mod listen;
+pub mod message;
 pub mod nodes;
 pub mod operator;
 pub mod ping;
 pub mod proxy;
+pub mod request;
 pub mod routes;
 pub mod run;
 pub mod seek;
+pub mod send;
 pub mod sim;
 pub mod status;
 pub mod trace;

@@ -131,6 +131,13 @@ impl Incoming {
         )
     }
 
+    /// The message without its record and whatever memory that lies in: enough to answer it by.
+    #[must_use]
+    pub fn without_record(&self) -> Self {
+        let envelope = self.bytes.get(..usize::from(self.record_at)).unwrap_or_default();
+        Self { bytes: Bytes::copy_from_slice(envelope), ..self.clone() }
+    }
+
     /// Bytes it holds.
     #[must_use]
     pub const fn size(&self) -> usize {
