@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use trunkline_proto::base::{Chance, Hashname, Namespace, Space};
 use trunkline_proto::crypto::{Identity, IdentityError, KeyRecord};
-use trunkline_proto::mesh::Arrival as Broadcast;
 use trunkline_proto::message::{Returned, Settings};
 use trunkline_proto::proxy::{AllowList, Rule};
 use trunkline_proto::stage::plan::Plan;
@@ -275,15 +274,7 @@ impl Builder {
         self
     }
 
-    /// Hears what other nodes say to all ([`Handle::broadcast`]).
-    ///
-    /// [`Handle::broadcast`]: crate::Handle::broadcast
-    pub fn on_broadcast(mut self, f: impl Fn(Broadcast) + Send + Sync + 'static) -> Self {
-        self.callbacks.broadcast = Some(Arc::new(f));
-        self
-    }
-
-    /// Gets messages to a namespace of this node, from the start. One that comes while 1,024 events
+    /// Gets messages to a namespace of this node, broadcasts among them, from the start. One that comes while 1,024 events
     /// wait goes back to its sender. Called again for each namespace.
     pub fn on_message(
         self,

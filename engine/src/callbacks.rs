@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use trunkline_proto::base::{Hashname, Namespace};
-use trunkline_proto::mesh::Arrival as Broadcast;
 use trunkline_proto::message::{Incoming as Message, Returned};
 use trunkline_proto::switch::State;
 
@@ -90,8 +89,6 @@ pub(crate) enum Event {
     LinePacket(LinePacket),
     /// See [`AnonPacket`].
     AnonPacket(AnonPacket),
-    /// See [`Broadcast`].
-    Broadcast(Broadcast),
     /// See [`StateChange`].
     State(StateChange),
     /// A message arrived for the callback of this place.
@@ -114,7 +111,6 @@ pub struct Callbacks {
     pub(crate) line: Call<LinePacket>,
     pub(crate) anon: Call<AnonPacket>,
     pub(crate) state: Call<StateChange>,
-    pub(crate) broadcast: Call<Broadcast>,
     pub(crate) returned: Call<Returned>,
     pub(crate) messages: Vec<OnMessage>,
 }
@@ -137,7 +133,6 @@ impl Callbacks {
             || self.line.is_some()
             || self.anon.is_some()
             || self.state.is_some()
-            || self.broadcast.is_some()
     }
 
     const fn take(&self, event: &Event) -> bool {
@@ -146,7 +141,6 @@ impl Callbacks {
             Event::LinePacket(_) => self.line.is_some(),
             Event::AnonPacket(_) => self.anon.is_some(),
             Event::State(_) => self.state.is_some(),
-            Event::Broadcast(_) => self.broadcast.is_some(),
             Event::Returned(_) => self.returned.is_some(),
             Event::Message(..) => true,
             Event::Begin(_) | Event::End => true,
@@ -162,7 +156,6 @@ impl Callbacks {
             },
             Event::LinePacket(packet) => self.line.iter().for_each(|f| f(packet.clone())),
             Event::AnonPacket(packet) => self.anon.iter().for_each(|f| f(packet.clone())),
-            Event::Broadcast(b) => self.broadcast.iter().for_each(|f| f(b.clone())),
             Event::State(change) => self.state.iter().for_each(|f| f(change)),
             Event::Returned(back) => self.returned.iter().for_each(|f| f(back)),
             Event::Message(place, message) => {
@@ -254,8 +247,8 @@ impl Dispatch {
     /// Hands over an event; gives it back if nobody takes it or the queue is full.
     pub(crate) fn dispatch(&self, event: Event) -> Result<(), Event> {
         if !self.callbacks.take(&event) {
-            // Changes of state and what is said to all are news, nothing that would be lost.
-            let news = matches!(event, Event::State(_) | Event::Broadcast(_) | Event::Returned(_));
+            // Changes of state are news, nothing that would be lost.
+            let news = matches!(event, Event::State(_) | Event::Returned(_));
             let lost = u64::from(!news);
             self.unhandled.fetch_add(lost, Ordering::Relaxed);
             return Err(event);

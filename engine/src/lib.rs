@@ -67,7 +67,6 @@ pub use stream::{
 pub use trunkline_proto as proto;
 pub use trunkline_proto::base::{Hashname, Namespace, Priority, RecordId, Space};
 pub use trunkline_proto::crypto::Identity;
-pub use trunkline_proto::mesh::Arrival as Broadcast;
 pub use trunkline_proto::wire::package::Code;
 pub use trunkline_proto::wire::sequence::Sequence;
 

@@ -18,6 +18,7 @@ use trunkline_proto::base::{Hashname, LinkId, Namespace, Priority};
 use trunkline_proto::crypto::{SpaceRules, voucher};
 use trunkline_proto::gate::Hits;
 use trunkline_proto::mesh::{Reach, RouteTable};
+use trunkline_proto::message::Outbound;
 use trunkline_proto::switch::Path;
 use trunkline_proto::switch::State;
 use trunkline_proto::switch::streams::{Open, StreamStatus};
@@ -292,6 +293,10 @@ impl ControlTarget for Owner {
 
     fn send(&self, message: &Judged, wait: bool) -> Result<Sent, Fault> {
         self.send_message(message, wait)
+    }
+
+    fn broadcast(&self, what: &Outbound, record: Bytes, here: bool) -> Result<Sent, Fault> {
+        self.say_to_all(what, record, here)
     }
 
     fn request(&self, message: &Judged) -> Result<Heard, Fault> {

@@ -2,14 +2,16 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::time::Duration;
 
 use common::{PATIENCE, identity, linked, listening, meet, plans};
 use trunkline::config::Transport;
-use trunkline::proto::base::{DropReason, Hashname, Priority};
+use trunkline::proto::base::{Hashname, Priority};
 use trunkline::proto::mesh::Obstacle;
 use trunkline::proto::wire::link::Cost;
-use trunkline::{Broadcast, Dial, Engine, Handle, LinkError, MeshChange, MeshChanges};
+use trunkline::{
+    Code, Dial, Engine, Failure, Handle, LinkError, MeshChange, MeshChanges, Outbound, Sequence,
+};
 
 fn dial(name: &str, to: &Engine, cost: u32) -> Dial {
     Dial {
@@ -128,46 +130,59 @@ fn n1_a_follower_hears_of_each_link_and_node_once_and_in_order() {
 }
 
 #[test]
-fn n7_n8_what_one_says_to_all_reaches_each_node_once() {
+fn n7_n8_what_one_says_to_all_reaches_whoever_subscribed_at_each_node_once() {
+    let (news, quiet) = ("news".parse().expect("a name"), "quiet".parse().expect("a name"));
     for (name, plan) in plans() {
-        let (tell, told) = mpsc::channel::<(usize, Broadcast)>();
-        let hear = |at: usize, setup: &mut trunkline::Setup| {
-            let tell = tell.clone();
-            let hears = move |b: Broadcast| drop(tell.send((at, b)));
-            let heard = Engine::builder().on_broadcast(hears);
-            setup.callbacks = heard.identity(identity(0)).into_setup().expect("a setup").callbacks;
-        };
         // A triangle with a tail: there is more than one way to everybody but the last.
-        let mut setups = vec![listening(0, plan, Transport::Tls)];
-        hear(0, &mut setups[0]);
-        let mut nodes = vec![Engine::start(setups.remove(0)).expect("a node")];
+        let mut nodes = vec![Engine::start(listening(0, plan, Transport::Tls)).expect("a node")];
         for (index, to) in [(1, vec![0]), (2, vec![0, 1]), (3, vec![2])] {
             let to: Vec<&Engine> = to.into_iter().map(|n: usize| &nodes[n]).collect();
-            let mut setup = linked(index, plan, Transport::Tls, &to);
-            hear(index, &mut setup);
-            nodes.push(Engine::start(setup).expect("a node"));
+            nodes.push(Engine::start(linked(index, plan, Transport::Tls, &to)).expect("a node"));
         }
         for a in &nodes {
             for b in nodes.iter().filter(|b| b.handle().hashname() != a.handle().hashname()) {
                 meet(a, b);
             }
         }
+        let takes = |n: &Engine| n.handle().subscribe(news, None).expect("a subscription");
+        let taken: Vec<_> = nodes.iter().map(takes).collect();
+        let other = nodes[0].handle().subscribe(quiet, None).expect("a subscription");
         let origin = nodes[1].handle();
-        let numbers: Vec<u64> = (0..20u8)
-            .map(|n| origin.broadcast(Priority::HIGHEST, &[n; 1_000]).expect("sent"))
-            .collect();
-        let mut got = vec![Vec::new(); 4];
-        for _ in 0..60 {
-            let (at, b) = told.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{name}: {got:?}"));
-            assert!(b.origin == origin.hashname() && b.payload.len() == 1_000);
-            got[at].push(b.sequence);
+        let mut what = Outbound::to(news, 7.into());
+        what.priority = Priority::HIGHEST;
+        let mut numbers = Vec::new();
+        for n in 0..20u8 {
+            what.sequence =
+                [None, Some(Sequence::M), Some("MZ".parse().expect("one"))][usize::from(n) % 3];
+            numbers.push(origin.broadcast(&what, vec![n; 1_000], n % 2 == 0).expect("sent"));
         }
-        got.iter_mut().for_each(|g| g.sort_unstable());
-        assert_eq!(got, [numbers.clone(), vec![], numbers.clone(), numbers], "{name}");
-        let refused = (0..100).find_map(|_| origin.broadcast(Priority::DEFAULT, b"more").err());
-        assert_eq!(refused, Some(DropReason::RateLimited), "{name}");
-        let most = vec![0; 20_000];
-        let oversized = nodes[0].handle().broadcast(Priority::DEFAULT, &most);
-        assert_eq!(oversized, Err(DropReason::Oversized), "{name}");
+        for (at, subscription) in taken.iter().enumerate() {
+            let mut got = Vec::new();
+            let expected = if at == 1 { 10 } else { 20 };
+            while got.len() < expected {
+                let m =
+                    subscription.next(PATIENCE).unwrap_or_else(|| panic!("{name} {at}: {got:?}"));
+                assert!(m.broadcast && m.proved && m.hashname == Some(origin.hashname()), "{m:?}");
+                assert_eq!((m.record().len(), m.priority), (1_000, Priority::HIGHEST));
+                assert_eq!(numbers[usize::from(m.record()[0])], m.id);
+                got.push(m.id);
+            }
+            got.sort_unstable();
+            let own = numbers.iter().step_by(2).copied().collect();
+            assert_eq!(got, if at == 1 { own } else { numbers.clone() }, "{name} {at}");
+            assert!(subscription.next(Duration::ZERO).is_none(), "{name} {at}: no more");
+        }
+        assert!(other.next(Duration::ZERO).is_none());
+        let code = |said: Result<u64, Failure>| match said {
+            Err(Failure::Code { code, by: None, .. }) => Some(code),
+            _ => None,
+        };
+        let too_many = (0..100).find_map(|_| code(origin.broadcast(&what, "more", false)));
+        assert_eq!(too_many, Some(Code::QueueFull), "{name}");
+        let handle = nodes[0].handle();
+        what.sequence = Some(Sequence::M);
+        assert_eq!(code(handle.broadcast(&what, vec![0; 20_000], false)), Some(Code::TooLarge));
+        what.sequence = Some(Sequence::MA);
+        assert_eq!(code(handle.broadcast(&what, "a secret", false)), Some(Code::NoKey));
     }
 }

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    check, config, demo, gate, http, keys, links, listen, nodes, operator, ping, proxy, request,
-    routes, run, seek, send, sim, status, trace, why,
+    broadcast, check, config, demo, gate, http, keys, links, listen, nodes, operator, ping, proxy,
+    request, routes, run, seek, send, sim, status, trace, why,
 };
 use crate::failure::Failure;
 
@@ -46,6 +46,7 @@ enum Command {
     Send(send::Args),
     Request(request::Args),
     Listen(listen::Args),
+    Broadcast(broadcast::Args),
     Ping(ping::Args),
     Trace(trace::Args),
     Why(why::Args),
@@ -72,6 +73,7 @@ impl Command {
             Self::Send(args) => send::run(args),
             Self::Request(args) => request::run(args),
             Self::Listen(args) => listen::run(args),
+            Self::Broadcast(args) => broadcast::run(args),
             Self::Ping(args) => ping::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Why(args) => why::run(args),

@@ -110,6 +110,53 @@ impl MessageAsk {
     }
 }
 
+/// A message for all nodes; see [`super::protocol::Act::Broadcast`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BroadcastAsk {
+    /// Where it goes at each of them.
+    pub namespace: String,
+    /// To whom in the namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Which kind of record it carries: a number, a UUID or a text; 0 if nothing is said.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub record: String,
+    /// The record, in Base64.
+    pub payload: String,
+    /// How urgent, 0 to 7; the mesh's default if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u8>,
+    /// By which builders it is packed, without A; as the node does if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<String>,
+    /// Also for those who listen at this node.
+    #[serde(skip_serializing_if = "is_false")]
+    pub here: bool,
+}
+
+impl BroadcastAsk {
+    /// Reads every value.
+    ///
+    /// # Errors
+    /// With the first one that is impossible.
+    pub fn judge(&self) -> Result<(Outbound, Bytes), Fault> {
+        let Self { namespace, target, record, payload, priority, sequence, .. } = self.clone();
+        let hashname = Hashname::new([0; Hashname::LEN]).to_string();
+        let alike = MessageAsk {
+            hashname,
+            namespace,
+            target,
+            record,
+            payload,
+            priority,
+            sequence,
+            ..MessageAsk::default()
+        };
+        alike.judge().map(|judged| (judged.what, judged.record))
+    }
+}
+
 /// What became of a message that was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

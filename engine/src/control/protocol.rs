@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::{SeekAsk, WhyAsk};
 use super::mesh::{LinkAddAsk, LinkCloseAsk, LinkCostAsk, RoutesAsk};
-use super::messages::{ListenAsk, MessageAsk, ReplyAsk};
+use super::messages::{BroadcastAsk, ListenAsk, MessageAsk, ReplyAsk};
 
 /// The longest request, with its line feed: a message of the largest size in Base64, and more.
 pub const LONGEST_REQUEST: usize = 2 << 20;
@@ -57,6 +57,8 @@ pub enum Act {
     Send(MessageAsk),
     /// Asks by a message. Answered by a [`super::messages::Heard`], the reply.
     Request(MessageAsk),
+    /// Says something to all nodes. Answered by a [`super::messages::Sent`].
+    Broadcast(BroadcastAsk),
     /// Takes messages until the asker hangs up. Each is a [`super::messages::Listened`] event, and
     /// so is that it begins; never answered unless it fails.
     Listen(ListenAsk),

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tracing::{debug, warn};
 use trunkline_proto::base::{Hashname, Namespace, Priority};
+use trunkline_proto::message::Outbound;
 
 use super::finding::{SeekReport, WhyReport};
 use super::gate::GateReport;
@@ -108,6 +109,15 @@ pub trait ControlTarget: Send + Sync {
     fn send(&self, message: &Judged, wait: bool) -> Result<Sent, Fault> {
         let _ = wait;
         Err(Fault::new(codes::NO_ROUTE, format!("no way to {}", message.to.short())))
+    }
+
+    /// Says something to all nodes, and to this one if `here`.
+    ///
+    /// # Errors
+    /// If it cannot be said.
+    fn broadcast(&self, what: &Outbound, record: Bytes, here: bool) -> Result<Sent, Fault> {
+        let _ = (what, record, here);
+        Err(Fault::new(codes::BUSY, "this node has nobody to say it to"))
     }
 
     /// Sends a message and waits for its reply.
@@ -429,6 +439,10 @@ impl ClientThread {
             }
             Act::Send(ask) => messages::sending(&*target, &ask),
             Act::Request(ask) => messages::asking(&*target, &ask),
+            Act::Broadcast(ask) => ask
+                .judge()
+                .and_then(|(what, record)| target.broadcast(&what, record, ask.here))
+                .and_then(|sent| ok(&sent)),
             Act::Listen(ask) => return self.listen(id, &ask),
             Act::Reply(ask) => messages::replying(&*target, &ask),
             Act::Why(ask) => hashname(&ask.hashname).and_then(|to| ok(&target.why(to))),

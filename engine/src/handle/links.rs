@@ -1,15 +1,14 @@
-//! Links at run time: opened, closed, at another cost; and what is said to all over them.
+//! Links at run time: opened, closed, at another cost; what is known of the way to a node.
 
 use std::collections::BTreeMap;
 
 use crossbeam::channel::{Sender as Reply, bounded};
 use parking_lot::Mutex;
-use trunkline_proto::base::{Address, DropReason, Hashname, Instant, LinkId, Priority};
+use trunkline_proto::base::{Address, Hashname, Instant, LinkId};
 use trunkline_proto::mesh::{Obstacle, Route, Routing};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::wire::link::Cost;
-use trunkline_proto::wire::package::Sequence;
 
 use super::{Failure, Handle, PATIENCE};
 use crate::changes::MeshChanges;
@@ -133,22 +132,6 @@ impl Handle {
     #[must_use]
     pub fn changes(&self) -> MeshChanges {
         self.shared.changes.follow()
-    }
-
-    /// Says something to every node of the mesh in reach, at most once each and without a word back.
-    /// The payload is theirs to understand; it is signed, not sealed, and has 16,276 bytes at most.
-    /// Gives back its number.
-    ///
-    /// # Errors
-    /// `RateLimited` beyond 50 a second (`broadcasts_per_origin`), `Oversized`; `Busy` when the node
-    /// is, or stops.
-    pub fn broadcast(&self, priority: Priority, payload: &[u8]) -> Result<u64, DropReason> {
-        let (reply, answer) = bounded(1);
-        let what = (priority, Sequence::M);
-        let command = Command::Broadcast { what, payload: payload.to_vec(), reply };
-        let seat = self.plan.seat(Role::Routing);
-        self.command(seat, command).map_err(|_| DropReason::Busy)?;
-        answer.recv_timeout(PATIENCE).map_err(|_| DropReason::Busy)?
     }
 
     /// How a node is reached and what the other ways cost, or why it is not.

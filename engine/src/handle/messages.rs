@@ -161,7 +161,32 @@ impl Handle {
         self.send(sending).map(|()| id).map_err(|_| Failure::Busy)
     }
 
-    /// Takes messages to a namespace of this node, and to a target in it or all of them, from now
+    /// Says something to whoever subscribed to a namespace at any node of the mesh in reach, and at
+    /// this one if `here`: at most once each, and nothing comes back. It is signed and not sealed:
+    /// everybody on its way can read it. Gives back its number.
+    ///
+    /// # Errors
+    /// [`Failure`], by this node: [`Code::QueueFull`] beyond 50 a second
+    /// ([`Limits::broadcasts_per_origin`]), [`Code::TooLarge`] for more than a frame, 16 KiB with
+    /// what stands around it, [`Code::NoKey`] for a sequence with "A".
+    ///
+    /// [`Limits::broadcasts_per_origin`]: trunkline_proto::base::Limits::broadcasts_per_origin
+    pub fn broadcast(
+        &self,
+        what: &Outbound,
+        record: impl Into<Bytes>,
+        here: bool,
+    ) -> Result<u64, Failure> {
+        let (reply, answer) = bounded(1);
+        let (what, record) = (Box::new(*what), record.into());
+        let seat = self.plan.seat(Role::Routing);
+        let command = Command::Broadcast { what, record, here, reply };
+        self.command(seat, command).map_err(|_| Failure::Busy)?;
+        let said = answer.recv_timeout(PATIENCE).map_err(|_| Failure::Busy)?;
+        said.map_err(|code| Failure::Code { code, by: None, rule: 0 })
+    }
+
+    /// Takes messages to a namespace of this node, broadcasts among them, and to a target in it or all of them, from now
     /// on until what is given back is dropped.
     ///
     /// # Errors

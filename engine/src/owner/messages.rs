@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use trunkline_proto::base::{Address, Hashname, Namespace};
+use trunkline_proto::message::Outbound;
 use trunkline_proto::wire::envelope::Kind;
 use trunkline_proto::wire::package::Code;
 
@@ -75,6 +76,31 @@ impl Owner {
         let back = delivered.map_err(|failure| came_back(failure, to))?;
         let took_us = Some(micros(self.clock.now().since(start)));
         Ok(Sent { id: back.id, delivered: true, took_us })
+    }
+
+    pub(super) fn say_to_all(
+        &self,
+        what: &Outbound,
+        record: Bytes,
+        here: bool,
+    ) -> Result<Sent, Fault> {
+        let said = self.handle.broadcast(what, record, here);
+        let id = said.map_err(|failure| match failure {
+            Failure::Code { code: Code::QueueFull, .. } => Fault::new(
+                Code::QueueFull.label(),
+                "this node has said as much to all as it may for now: 50 a second; try again",
+            ),
+            Failure::Code { code: Code::NoKey, .. } => Fault::new(
+                Code::NoKey.label(),
+                "a broadcast cannot be sealed, since there is no key that all nodes share: leave A out",
+            ),
+            Failure::Code { code: Code::TooLarge, .. } => Fault::new(
+                Code::TooLarge.label(),
+                "a broadcast has room for about 16,000 bytes; Z in the sequence may help",
+            ),
+            other => came_back(other, &self.handle.hashname()),
+        })?;
+        Ok(Sent { id, delivered: false, took_us: None })
     }
 
     pub(super) fn ask_by_message(&self, message: &Judged) -> Result<Heard, Fault> {

@@ -5,14 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use crossbeam::channel::Sender as Reply;
-use trunkline_proto::base::{DropReason, Drops, Hashname, Instant, LinkId, Priority};
+use trunkline_proto::base::{Drops, Hashname, Instant, LinkId};
 use trunkline_proto::mesh::Routing;
+use trunkline_proto::message::Outbound;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::streams::Open;
 use trunkline_proto::wire::link::Cost;
-use trunkline_proto::wire::package::Sequence;
+use trunkline_proto::wire::package::Code;
 
 use super::tunnels::{ProxyId, TunnelCounters};
 use crate::net::Transport;
@@ -58,11 +60,7 @@ pub(crate) enum Command {
     /// Sending over a link costs something else. Answers whether there is one.
     CostLink { link: LinkRef, cost: Cost, reply: Reply<bool> },
     /// Say something to every node.
-    Broadcast {
-        what: (Priority, Sequence),
-        payload: Vec<u8>,
-        reply: Reply<Result<u64, DropReason>>,
-    },
+    Broadcast { what: Box<Outbound>, record: Bytes, here: bool, reply: Reply<Result<u64, Code>> },
     /// Look something up in the link state.
     Routing(Box<dyn FnOnce(&Routing, Instant) + Send>),
     /// Say that everything before this was done.

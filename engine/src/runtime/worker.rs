@@ -316,8 +316,9 @@ impl Worker {
             Command::CostLink { link, cost, reply } => {
                 let _ = reply.send(self.cost_link(now, link, cost));
             }
-            Command::Broadcast { what, payload, reply } => {
-                let _ = reply.send(self.shard.broadcast(now, Clock::wall(), what, &payload));
+            Command::Broadcast { what, record, here, reply } => {
+                let said = self.shard.broadcast(now, Clock::wall(), (&what, &record), here);
+                let _ = reply.send(said);
             }
             Command::Routing(look) => {
                 if let Some(stage) = self.shard.routing() {
@@ -576,10 +577,6 @@ impl Worker {
     fn mesh_event(&self, event: MeshEvent) {
         self.shared.changes.tell(&event);
         match event {
-            MeshEvent::Broadcast(broadcast) => {
-                // Who does not ask for these misses nothing; what overflows is counted.
-                let _ = self.shared.dispatch.dispatch(Event::Broadcast(broadcast));
-            }
             MeshEvent::LinkUp(..) | MeshEvent::LinkDown(..) => {}
             MeshEvent::NodeUp(node) => tracing::info!(%node, "node reachable"),
             MeshEvent::Cloned(node) => {
@@ -713,7 +710,7 @@ impl Worker {
             meeting: self.shard.meeting().map(|m| m.meeting().report(now)),
             proxies: self.tunnels.proxies(),
             rounds: self.rounds,
-            gate: self.shard.gate().hits().clone(),
+            gate: self.shard.gate().map(|g| g.hits().clone()).unwrap_or_default(),
         }
     }
 

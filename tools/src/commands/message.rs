@@ -79,7 +79,7 @@ impl How {
 }
 
 impl Content {
-    fn read(&self) -> Result<Vec<u8>, Failure> {
+    pub(super) fn read(&self) -> Result<Vec<u8>, Failure> {
         match (&self.text, &self.file) {
             (Some(text), _) => Ok(text.clone().into_bytes()),
             (None, Some(file)) => {

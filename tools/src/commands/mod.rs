@@ -1,10 +1,11 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files, `operator` and `gate` on a file or the node that has
-//! it; `proxy`, `http`, `send`, `request`, `listen`, `ping`, `trace`, `links`, `nodes`, `routes` and
+//! it; `proxy`, `http`, `send`, `request`, `broadcast`, `listen`, `ping`, `trace`, `links`, `nodes`, `routes` and
 //! `status` ask a running node over its control socket and
 //! only show what it answers. `run` is a node, `demo` three, `sim` a world of them.
 
+pub mod broadcast;
 pub mod check;
 pub mod config;
 pub mod demo;

@@ -26,14 +26,7 @@ pub use rules::{Rules, TooManyRules};
 
 use crate::base::{Address, Namespace, RecordId};
 
-/// Where a message came in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Entrance {
-    /// The listening port of the link or of the UDP socket; none on a link that we dialled.
-    pub port: Option<u16>,
-    /// The neighbour it came over; none if its line is direct.
-    pub neighbour: Option<Address>,
-}
+pub use crate::base::Entrance;
 
 /// What is known of a message that is to be delivered here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

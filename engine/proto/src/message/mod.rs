@@ -185,5 +185,28 @@ pub struct Broadcast {
     pub body: Bytes,
 }
 
+/// Packs a message for all nodes: how, and the body. There is no key that all of them share, so that
+/// of this node's own sequence "A" is left out.
+///
+/// # Errors
+/// [`Code::NoKey`] for a message that wants to be sealed, [`Code::CannotUnpack`] for one that wants
+/// builders this node lacks or an order that makes no sense.
+pub fn pack_for_all(
+    settings: &Settings,
+    outbound: &Outbound,
+    record: &Bytes,
+) -> Result<(Sequence, Bytes), Code> {
+    let registry = &settings.registry;
+    let sequence = match outbound.sequence {
+        Some(wished) if wished.is_sealed() => return Err(Code::NoKey),
+        Some(wished) => wished,
+        None => settings.sequence.unwrap_or(Sequence::M).without(b'A'),
+    };
+    let sequence = registry.judge(sequence).map_err(|_| Code::CannotUnpack)?;
+    let envelope = Envelope { kind: Kind::Notice, trace: false, ..outbound.envelope };
+    let packed = registry.pack(sequence, &envelope, record);
+    Ok((packed.sequence, [&packed.head[..], &packed.body[..]].concat().into()))
+}
+
 #[cfg(test)]
 mod tests;

@@ -18,19 +18,16 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::base::{
-    BootEpoch, Chance, DropReason, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall,
-};
+use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
 use crate::crypto::open;
 use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::gate::{Gate, Note, Rules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
-use crate::message::{self, Incoming};
+use crate::message::{self, Incoming, Outbound};
 use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
 use crate::stage::links::{LinkEvent, LinkReport, Links};
 use crate::stage::meeting::{MeetEvent, MeetingStage};
-use crate::stage::messages::Judge;
 use crate::stage::plan::{Plan, Role};
 use crate::stage::post::{Post, Posts};
 use crate::stage::routing::{MeshEvent, RoutingStage};
@@ -42,7 +39,7 @@ use crate::switch::streams::{
 };
 use crate::switch::{SPACER, Setting, Switch, Toll};
 use crate::wire::link::{Capabilities, Cost, NodeName};
-use crate::wire::package::{Code as MessageCode, Sequence};
+use crate::wire::package::Code as MessageCode;
 
 /// What a node is told when it begins; the same for all its shards.
 #[derive(Clone, Debug)]
@@ -151,7 +148,6 @@ pub struct Shard {
     meeting: Option<MeetingStage>,
     forward: Option<Forward>,
     writer: Option<Writer>,
-    gate: Gate,
     posts: Posts,
     outputs: std::collections::VecDeque<Output>,
     /// Streams have more to send than one turn allows: the sockets come first.
@@ -181,7 +177,6 @@ impl Shard {
             meeting: None,
             forward: None,
             writer: None,
-            gate: Gate::new(node.gate.clone()),
             posts: Posts::default(),
             outputs: std::collections::VecDeque::new(),
             more: false,
@@ -204,7 +199,8 @@ impl Shard {
                     };
                     shard.partition = partition;
                     let messages = node.messages.clone();
-                    shard.lines = Some(Lines::new(plan, setting, messages, chance.fork()));
+                    let gate = Gate::new(node.gate.clone());
+                    shard.lines = Some(Lines::new(plan, setting, messages, gate, chance.fork()));
                 }
                 Role::Streams(_) => {
                     let limits = node.stream_limits.clone();
@@ -220,7 +216,8 @@ impl Shard {
                         chance.fork(),
                     );
                     routing.pack(node.messages.terms);
-                    shard.routing = Some(RoutingStage::new(plan, routing));
+                    let messages = node.messages.clone();
+                    shard.routing = Some(RoutingStage::new(us, plan, routing, messages));
                 }
                 Role::Meeting => {
                     let record = node.identity.record().encoded().clone();
@@ -308,21 +305,21 @@ impl Shard {
         found
     }
 
-    /// Sends something to every node of the mesh, on the seat that routes. Gives back its number.
+    /// Says something to every node in reach, and to this one if `here`. For the seat of routing.
     ///
     /// # Errors
-    /// As [`Routing::broadcast`]; `Unhandled` on another seat.
+    /// As [`RoutingStage::broadcast`].
     pub fn broadcast(
         &mut self,
         now: Instant,
         wall: Wall,
-        (priority, letters): (Priority, Sequence),
-        payload: &[u8],
-    ) -> Result<u64, DropReason> {
+        (outbound, record): (&Outbound, &Bytes),
+        here: bool,
+    ) -> Result<u64, MessageCode> {
         let Self { routing, posts, outputs, .. } = self;
-        let routing = routing.as_mut().ok_or(DropReason::Unhandled)?;
+        let routing = routing.as_mut().ok_or(MessageCode::UnknownTarget)?;
         let events = &mut |e| outputs.push_back(Output::Mesh(e));
-        let sent = routing.broadcast(now, (priority, letters), payload, posts, events);
+        let sent = routing.broadcast(now, (outbound, record), here, posts, events);
         self.run(now, wall);
         sent
     }
@@ -349,6 +346,7 @@ impl Shard {
         links.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Link(e)));
         if let Some(lines) = lines {
             lines.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Line(e)));
+            outputs.extend(lines.take_note(now).map(Output::Refused));
         }
         if let Some(streams) = streams {
             streams.handle_timeout(now);
@@ -359,7 +357,6 @@ impl Shard {
         if let Some(meeting) = meeting {
             meeting.handle_timeout(now, wall, posts, &mut |e| outputs.push_back(Output::Meet(e)));
         }
-        outputs.extend(self.gate.take_note(now).map(Output::Refused));
         self.run(now, wall);
     }
 
@@ -376,7 +373,6 @@ impl Shard {
             self.streams.as_ref().and_then(StreamStage::deadline),
             self.routing.as_ref().and_then(RoutingStage::deadline),
             self.meeting.as_ref().and_then(MeetingStage::deadline),
-            self.gate.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -488,13 +484,6 @@ impl Shard {
         }
         self.run(now, wall);
     }
-
-    /// Has all messages for this node judged from now on, as far as this seat brings them.
-    pub fn set_judge(&mut self, judge: Box<dyn Judge>) {
-        if let Some(lines) = &mut self.lines {
-            lines.messages_mut().set_judge(judge);
-        }
-    }
 }
 
 /// What an application does with streams; all of it on the seat of the peer's stream worker.
@@ -597,10 +586,10 @@ impl Shard {
         self.streams.iter().flat_map(StreamStage::report)
     }
 
-    /// What the gatekeeper of this seat has decided.
+    /// What the gatekeeper of this seat has decided, if it has one.
     #[must_use]
-    pub const fn gate(&self) -> &Gate {
-        &self.gate
+    pub fn gate(&self) -> Option<&Gate> {
+        self.lines.as_ref().map(|lines| lines.messages().gate())
     }
 
     /// The forwarder's counters.

@@ -12,6 +12,7 @@ use super::messages::MessageStage;
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::{Chance, Hashname, Instant, Wall};
+use crate::gate::{Gate, Note};
 use crate::message::{Incoming, Returned, Settings, SubscriptionId};
 use crate::switch::{Answer, Effect, Introduction, Setting, State, Switch, Token};
 use crate::wire::package::Code;
@@ -60,9 +61,15 @@ pub struct Lines {
 impl Lines {
     /// A partition that knows nobody yet.
     #[must_use]
-    pub fn new(plan: Plan, setting: Setting, messages: Settings, chance: Chance) -> Self {
+    pub fn new(
+        plan: Plan,
+        setting: Setting,
+        messages: Settings,
+        gate: Gate,
+        chance: Chance,
+    ) -> Self {
         let us = setting.identity.hashname();
-        let messages = MessageStage::new(us, messages, &setting.limits);
+        let messages = MessageStage::new(us, messages, gate, &setting.limits);
         let partition = setting.partition;
         Self { us, partition, plan, switch: Switch::new(setting, chance), messages }
     }
@@ -73,9 +80,9 @@ impl Lines {
         &self.messages
     }
 
-    /// The messages, to have them judged.
-    pub const fn messages_mut(&mut self) -> &mut MessageStage {
-        &mut self.messages
+    /// What the gatekeeper refused, if it is time to log it.
+    pub fn take_note(&mut self, now: Instant) -> Option<Note> {
+        self.messages.take_note(now)
     }
 
     /// Tells the sender of a message what became of it: [`Code::Arrived`] if it was handed over and

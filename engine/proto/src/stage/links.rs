@@ -121,7 +121,8 @@ impl Links {
                     out.push(Role::Routing, Post::Announcement { link, body });
                 }
                 Ok(Piece::Broadcast(frame)) => {
-                    out.push(Role::Routing, Post::Broadcast { link, frame });
+                    let entrance = held.entrance;
+                    out.push(Role::Routing, Post::Broadcast { link, entrance, frame });
                 }
                 Ok(Piece::Digest(body)) => out.push(Role::Routing, Post::Digest { link, body }),
                 Ok(Piece::Control(kind, body)) => {

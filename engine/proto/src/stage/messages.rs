@@ -7,10 +7,9 @@
 use bytes::Bytes;
 
 use super::lines::LineEvent;
-use crate::base::{
-    Address, DropReason, Drops, Entrance, Hashname, Instant, Limits, Namespace, RecordId,
-};
+use crate::base::{Address, DropReason, Drops, Hashname, Instant, Limits};
 use crate::crypto::packing::{Came, Registry, head};
+use crate::gate::{Gate, Note, Question};
 use crate::message::{
     Arrival, Broadcast, Incoming, Purpose, Returned, Room, Sending, Settings, Subscription,
     SubscriptionId, Taken,
@@ -20,51 +19,32 @@ use crate::wire::envelope::{Envelope, Kind};
 use crate::wire::package::Code;
 use crate::wire::sequence::PackTerms;
 
-/// What a gatekeeper is asked of a message that is to be delivered here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Where it came in.
-    pub entrance: Entrance,
-    /// Which kind of record it carries.
-    pub record: RecordId,
-    /// Where it goes here.
-    pub namespace: Namespace,
-    /// Who sent it.
-    pub sender: Address,
-    /// Whether the sender is proved, by a line or a signature.
-    pub proved: bool,
-}
-
-/// A gatekeeper: says of each message for this node whether it is welcome. Replies to requests of
-/// this node and messages of this node to itself are not asked about.
-pub trait Judge: core::fmt::Debug + Send {
-    /// Whether the message may be delivered.
-    ///
-    /// # Errors
-    /// The number of the rule that refuses it, counted from 1, or 0 for the default.
-    fn judge(&mut self, asked: &Asked) -> Result<(), u16>;
-}
-
 /// Messages of one partition.
 #[derive(Debug)]
 pub struct MessageStage {
     us: Hashname,
     room: Room,
-    judge: Option<Box<dyn Judge>>,
+    gate: Gate,
     drops: Drops,
 }
 
 impl MessageStage {
-    /// No messages yet, and everybody welcome.
+    /// No messages yet; those for this node go through `gate`.
     #[must_use]
-    pub fn new(us: Hashname, settings: Settings, limits: &Limits) -> Self {
+    pub fn new(us: Hashname, settings: Settings, gate: Gate, limits: &Limits) -> Self {
         let room = Room::new(us.address(), settings, limits);
-        Self { us, room, judge: None, drops: Drops::default() }
+        Self { us, room, gate, drops: Drops::default() }
     }
 
-    /// Has all messages for this node judged from now on.
-    pub fn set_judge(&mut self, judge: Box<dyn Judge>) {
-        self.judge = Some(judge);
+    /// The gatekeeper, for status.
+    #[must_use]
+    pub const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The last refusal that is to be logged, if it is time for one.
+    pub fn take_note(&mut self, now: Instant) -> Option<Note> {
+        self.gate.take_note(now)
     }
 
     /// The room, for status.
@@ -82,7 +62,7 @@ impl MessageStage {
     /// When a request's time is up.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.room.deadline()
+        self.room.deadline().into_iter().chain(self.gate.deadline()).min()
     }
 
     /// How another node packs and what it takes.
@@ -223,8 +203,8 @@ impl MessageStage {
         let came = if sealed { Came::Sealed } else { Came::Plain(sequence) };
         let body = message.payload;
         let arrival = Arrival { from, hashname, came, id, priority, entrance, body };
-        let judge = &mut self.judge;
-        let taken = self.room.take(&arrival, |incoming, envelope| ask(judge, incoming, envelope));
+        let gate = &mut self.gate;
+        let taken = self.room.take(&arrival, |incoming, envelope| ask(gate, incoming, envelope));
         if let Some((code, rule)) = self.hand_over(taken, events) {
             switch.give_back(now, (from, sealed, id), code, rule);
         }
@@ -232,10 +212,13 @@ impl MessageStage {
 
     /// A broadcast reached this node.
     pub fn broadcast(&mut self, broadcast: &Broadcast, events: &mut impl FnMut(LineEvent)) {
-        let judge = &mut self.judge;
-        let taken = self
-            .room
-            .take_broadcast(broadcast, |incoming, envelope| ask(judge, incoming, envelope));
+        let (us, gate) = (self.us, &mut self.gate);
+        // What this node says to all is welcome here, as are its messages to itself.
+        let judge = |incoming: &Incoming, envelope: &Envelope| match broadcast.origin == us {
+            true => Ok(()),
+            false => ask(gate, incoming, envelope),
+        };
+        let taken = self.room.take_broadcast(broadcast, judge);
         match taken {
             Ok((incoming, envelope)) => {
                 self.hand_over(Taken::Delivered(incoming, envelope), events);
@@ -307,19 +290,16 @@ impl MessageStage {
     }
 }
 
-fn ask(
-    judge: &mut Option<Box<dyn Judge>>,
-    incoming: &Incoming,
-    envelope: &Envelope,
-) -> Result<(), u16> {
-    let Some(judge) = judge else { return Ok(()) };
-    judge.judge(&Asked {
+/// Has a message judged by the gatekeeper: `Err` with the number of the rule that refuses it.
+fn ask(gate: &mut Gate, incoming: &Incoming, envelope: &Envelope) -> Result<(), u16> {
+    let verdict = gate.judge(&Question {
         entrance: incoming.entrance,
         record: envelope.record,
         namespace: envelope.namespace,
         sender: incoming.from,
         proved: incoming.proved,
-    })
+    });
+    if verdict.allow { Ok(()) } else { Err(verdict.rule) }
 }
 
 const fn kind(purpose: &Purpose) -> Kind {

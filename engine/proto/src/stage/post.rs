@@ -168,6 +168,8 @@ pub enum Post {
     Broadcast {
         /// Over which link.
         link: LinkId,
+        /// Where that leads in.
+        entrance: Entrance,
         /// What.
         frame: BytesMut,
     },

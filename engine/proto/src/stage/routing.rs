@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::outgoing::Run;
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
-use crate::base::{DropReason, Drops, Hashname, Instant, Lane, LinkId, Priority, Wall};
+use crate::base::{DropReason, Drops, Entrance, Hashname, Instant, Lane, LinkId, Wall};
 use crate::mesh::routing::{Routing, RoutingOutput};
 use crate::mesh::{Arrival, RouteTable};
-use crate::wire::package::Sequence;
+use crate::message::{Broadcast, Outbound, Settings, pack_for_all};
+use crate::wire::package::Code;
 
 /// What the runtime is told about the mesh.
 #[derive(Debug)]
@@ -24,8 +27,6 @@ pub enum MeshEvent {
     NodeUp(Hashname),
     /// A node cannot be reached any more.
     NodeDown(Hashname),
-    /// Another node said something to all.
-    Broadcast(Arrival),
     /// The same identity runs in two places at once.
     Cloned(Hashname),
     /// This node runs on old keys: the mesh knows a record of it with this serial.
@@ -35,8 +36,11 @@ pub enum MeshEvent {
 /// Routing on its thread.
 #[derive(Debug)]
 pub struct RoutingStage {
+    us: Hashname,
     plan: Plan,
     routing: Routing,
+    /// How this node packs what it says to all.
+    messages: Settings,
     table: Arc<RouteTable>,
     drops: Drops,
 }
@@ -44,9 +48,9 @@ pub struct RoutingStage {
 impl RoutingStage {
     /// Routing without links yet.
     #[must_use]
-    pub fn new(plan: Plan, routing: Routing) -> Self {
+    pub fn new(us: Hashname, plan: Plan, routing: Routing, messages: Settings) -> Self {
         let table = routing.table().clone();
-        Self { plan, routing, table, drops: Drops::default() }
+        Self { us, plan, routing, messages, table, drops: Drops::default() }
     }
 
     /// The link state, for status.
@@ -114,8 +118,8 @@ impl RoutingStage {
                     self.drops.count(reason);
                 }
             }
-            Post::Broadcast { link, frame } => {
-                if let Err(reason) = self.routing.hear_broadcast(now, link, frame) {
+            Post::Broadcast { link, entrance, frame } => {
+                if let Err(reason) = self.routing.hear_broadcast(now, (link, entrance), frame) {
                     self.drops.count(reason);
                 }
             }
@@ -124,21 +128,40 @@ impl RoutingStage {
         self.settle(now, out, events);
     }
 
-    /// Sends something to every node; gives back its number.
+    /// Says something to every node in reach, and to this one if `here`; gives back its number.
     ///
     /// # Errors
-    /// As [`Routing::broadcast`].
+    /// As [`pack_for_all`]; [`Code::TooLarge`] for more than a frame holds, [`Code::QueueFull`] if
+    /// this node has said as much as it may for now.
     pub fn broadcast(
         &mut self,
         now: Instant,
-        (priority, letters): (Priority, Sequence),
-        payload: &[u8],
+        (outbound, record): (&Outbound, &Bytes),
+        here: bool,
         out: &mut Posts,
         events: &mut impl FnMut(MeshEvent),
-    ) -> Result<u64, DropReason> {
-        let sent = self.routing.broadcast(now, priority, letters, payload);
+    ) -> Result<u64, Code> {
+        let (sequence, body) = pack_for_all(&self.messages, outbound, record)?;
+        let priority = outbound.priority;
+        let sent = self.routing.broadcast(now, priority, sequence, &body);
+        let id = sent.map_err(|reason| match reason {
+            DropReason::Oversized => Code::TooLarge,
+            DropReason::RateLimited => Code::QueueFull,
+            _ => Code::CannotUnpack,
+        })?;
+        if here {
+            let (origin, entrance) = (self.us, Entrance::default());
+            let said = Broadcast { origin, id, priority, sequence, entrance, body };
+            self.deliver(said, out);
+        }
         self.settle(now, out, events);
-        sent
+        Ok(id)
+    }
+
+    /// To whoever takes it here, in the partition of its origin: in order with its messages.
+    fn deliver(&self, said: Broadcast, out: &mut Posts) {
+        let partition = self.plan.partition_of(&said.origin.address());
+        out.push(Role::Partition(partition), Post::DeliverBroadcast(Box::new(said)));
     }
 
     fn settle(&mut self, now: Instant, out: &mut Posts, events: &mut impl FnMut(MeshEvent)) {
@@ -153,7 +176,12 @@ impl RoutingStage {
                     let (lane, run) = (Lane::Data(priority), Run::one(frame));
                     out.push(self.plan.writer_of(link), Post::Enqueue { link, lane, run });
                 }
-                RoutingOutput::Arrived(arrival) => events(MeshEvent::Broadcast(arrival)),
+                RoutingOutput::Arrived(arrival) => {
+                    let Arrival { origin, sequence: id, priority, letters, .. } = arrival;
+                    let (sequence, entrance, body) = (letters, arrival.entrance, arrival.payload);
+                    let said = Broadcast { origin, id, priority, sequence, entrance, body };
+                    self.deliver(said, out);
+                }
                 RoutingOutput::Publish(table) => {
                     for role in self.plan.roles() {
                         if matches!(role, Role::Forward(_)) {

@@ -113,6 +113,9 @@ impl Apps {
                 trace.say(world, node, format!("{} answered: {answer:?}", token.0 as i64 - 1_000));
                 self.answered(node, world, token, answer);
             }
+            LineEvent::Delivered(_, message) if message.broadcast => {
+                self.hear(node, world, &message, trace);
+            }
             LineEvent::Delivered(_, message) => self.arrived(node, world, &message, trace),
             LineEvent::CameBack(back) => {
                 trace.say(world, node, format!("{} came back: {back:?}", back.id as i64 - 1_000));

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use trunkline_proto::base::{Instant, Wall};
-use trunkline_proto::mesh::Arrival;
+use trunkline_proto::message::{Incoming, Outbound};
 use trunkline_proto::shard::Shard;
-use trunkline_proto::wire::package::Sequence;
 
+use super::asks::namespace;
 use super::{Apps, pattern};
 use crate::scenario::SaySpec;
 use crate::trace::Trace;
@@ -43,8 +43,9 @@ impl Apps {
         let said = &mut self.says[number];
         let (spec, id) = (said.spec, number as u64);
         let body = pattern::bytes(PATTERN + id, 0, spec.length);
-        let payload = [&id.to_be_bytes()[..], &body[..]].concat();
-        let sent = shard.broadcast(now, wall, (spec.priority, Sequence::M), &payload);
+        let record = [&id.to_be_bytes()[..], &body[..]].concat().into();
+        let outbound = Outbound { priority: spec.priority, ..Outbound::to(namespace(), id.into()) };
+        let sent = shard.broadcast(now, wall, (&outbound, &record), false);
         said.sent = sent.is_ok().then_some(world);
         trace.say(world, spec.from, format!("says {number} to all: {sent:?}"));
     }
@@ -54,10 +55,11 @@ impl Apps {
         &mut self,
         node: usize,
         world: Instant,
-        arrival: &Arrival,
+        arrival: &Incoming,
         trace: &mut Trace,
     ) {
-        let (head, body) = arrival.payload.split_at_checked(NUMBER).unwrap_or_default();
+        let record = arrival.record();
+        let (head, body) = record.split_at_checked(NUMBER).unwrap_or_default();
         let id = head.try_into().map_or(u64::MAX, u64::from_be_bytes);
         let number = usize::try_from(id).unwrap_or(usize::MAX);
         trace.say(world, node, format!("hears {number}"));
@@ -70,8 +72,8 @@ impl Apps {
         let (spec, times) = (said.spec, *times);
         let text = if times > 1 {
             format!("broadcast {number} was heard twice")
-        } else if self.people[spec.from] != arrival.origin || spec.from == node {
-            format!("broadcast {number} came to n{node} as from {:?}", arrival.origin)
+        } else if Some(self.people[spec.from]) != arrival.hashname || spec.from == node {
+            format!("broadcast {number} came to n{node} as from {:?}", arrival.from)
         } else if body.len() != spec.length
             || pattern::first_wrong(PATTERN + id, 0, body).is_some()
             || spec.priority != arrival.priority

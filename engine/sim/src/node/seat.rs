@@ -11,7 +11,6 @@ use trunkline_proto::shard::{Input, Output, Shard};
 use trunkline_proto::stage::links::LinkEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
-use trunkline_proto::stage::routing::MeshEvent;
 use trunkline_proto::wire::link::Cost;
 
 use super::{Around, Node};
@@ -311,9 +310,6 @@ impl Node {
                     }
                     Output::Link(event) => self.link_event(seat, event, around),
                     Output::Meet(_) | Output::Refused(_) => {}
-                    Output::Mesh(MeshEvent::Broadcast(arrival)) => {
-                        around.apps.hear(self.index, around.now, &arrival, around.trace);
-                    }
                     Output::Mesh(event) => {
                         around.trace.say(around.now, self.index, format!("{event:?}"));
                     }

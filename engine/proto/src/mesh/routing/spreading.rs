@@ -16,7 +16,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{Routing, RoutingOutput};
-use crate::base::{Address, BootEpoch, DropReason, Hashname, Instant, LinkId, Priority};
+use crate::base::{Address, BootEpoch, DropReason, Entrance, Hashname, Instant, LinkId, Priority};
 use crate::crypto::Purpose;
 use crate::mesh::broadcast::Run;
 use crate::mesh::routes::Reach;
@@ -36,6 +36,8 @@ pub struct Arrival {
     pub priority: Priority,
     /// Which builders made the payload.
     pub letters: Sequence,
+    /// Where it came in.
+    pub entrance: Entrance,
     /// What it is about.
     pub payload: Bytes,
 }
@@ -93,7 +95,7 @@ impl Routing {
     pub fn hear_broadcast(
         &mut self,
         now: Instant,
-        from: LinkId,
+        (from, entrance): (LinkId, Entrance),
         mut frame: BytesMut,
     ) -> Result<(), DropReason> {
         let from = self.neighbours.peer_of(from).ok_or(DropReason::LinkDown)?;
@@ -104,7 +106,8 @@ impl Routing {
         }
         let run = self.run_of(&said)?;
         self.heard.judge(now, &origin, run, sequence)?;
-        let arrival = self.verified_broadcast(now, &from, &said)?;
+        let mut arrival = self.verified_broadcast(now, &from, &said)?;
+        arrival.entrance = entrance;
         self.heard.note(now, origin, run, sequence);
         self.broadcasts.arrived += 1;
         let priority = said.priority;
@@ -154,6 +157,7 @@ impl Routing {
             sequence: said.sequence,
             priority: said.priority,
             letters: said.letters,
+            entrance: Entrance::default(),
             // A copy of its own: the frame may be a slice of a large buffer.
             payload: Bytes::copy_from_slice(said.payload),
         })

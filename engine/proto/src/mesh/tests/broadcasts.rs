@@ -31,7 +31,11 @@ impl World {
     /// A frame reaches a node over a wire.
     fn hear(&mut self, to: usize, wire: usize, frame: &[u8]) -> Result<(), DropReason> {
         let (now, link) = (self.now, LinkId(wire as u32));
-        self.nodes[to].routing.hear_broadcast(now, link, BytesMut::from(frame))
+        self.nodes[to].routing.hear_broadcast(
+            now,
+            (link, Default::default()),
+            BytesMut::from(frame),
+        )
     }
 }
 

@@ -184,9 +184,11 @@ impl World {
             let done = match header.kind {
                 LinkKind::Announcement => node.routing.announcement(self.now, wall, link, body),
                 LinkKind::Digest => node.routing.digest(self.now, link, body),
-                LinkKind::Broadcast => {
-                    node.routing.hear_broadcast(self.now, link, BytesMut::from(&frame[..]))
-                }
+                LinkKind::Broadcast => node.routing.hear_broadcast(
+                    self.now,
+                    (link, Default::default()),
+                    BytesMut::from(&frame[..]),
+                ),
                 other => panic!("{other:?} from a routing"),
             };
             if let Err(reason) = done {
