@@ -385,7 +385,7 @@ impl Sockets {
         listeners.resize_with(partitions, Vec::new);
         for address in &setup.udp {
             let mut address = *address;
-            let options = UdpOptions { reuse_port, ..UdpOptions::default() };
+            let options = UdpOptions { reuse_port, coalesce: true, ..UdpOptions::default() };
             for ports in &mut udp {
                 let what = || format!("{address} (udp)");
                 let port = UdpPort::bind(address, &options)
