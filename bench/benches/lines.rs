@@ -90,7 +90,9 @@ fn main() {
     let every = (lines / STAY).max(1);
     // Of lines whose peers are gone: those that stay are memory of this program too.
     let (mut bytes, mut counted) = (0, 0);
-    println!("| lines | bytes each | ns a ping, least, median | of a second of time: µs, wake-ups, sent |");
+    println!(
+        "| lines | bytes each | ns a ping, least, median | of a second of time: µs, wake-ups, sent |"
+    );
     println!("| ---: | ---: | ---: | ---: |");
     for mark in marks {
         while host.opened() < mark {

@@ -68,6 +68,8 @@ impl Default for UdpOptions {
 pub struct UdpPort {
     socket: mio::net::UdpSocket,
     local: SocketAddr,
+    /// IPv6 that takes and sends IPv4 as well.
+    both: bool,
     coalesced: bool,
     segmenting: AtomicBool,
 }
@@ -80,9 +82,9 @@ impl UdpPort {
     /// coalescing and segmenting are best effort and never fail.
     pub fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<UdpPort> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if let SocketAddr::V6(v6) = addr {
-            let shared = options.dual_stack && *v6.ip() == Ipv6Addr::UNSPECIFIED;
-            socket.set_only_v6(!shared)?;
+        let both = options.dual_stack && addr.ip() == Ipv6Addr::UNSPECIFIED;
+        if addr.is_ipv6() {
+            socket.set_only_v6(!both)?;
         }
         if options.reuse_port {
             socket.set_reuse_port(true)?;
@@ -95,7 +97,7 @@ impl UdpPort {
         socket.bind(&addr.into())?;
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
-        Ok(UdpPort { socket, local, coalesced, segmenting: AtomicBool::new(probe.is_ok()) })
+        Ok(UdpPort { socket, local, both, coalesced, segmenting: AtomicBool::new(probe.is_ok()) })
     }
 
     /// Registers the port with a poller without owning it alone. One poller may watch it.
@@ -114,6 +116,11 @@ impl UdpPort {
     /// The address bound to, with the port the system chose if 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Whether datagrams to that address can leave here, as far as its family goes.
+    pub fn reaches(&self, to: SocketAddr) -> bool {
+        self.both || to.is_ipv6() == self.local.is_ipv6()
     }
 
     /// Whether the kernel coalesces datagrams on receipt.

@@ -217,9 +217,9 @@ impl Lab {
                 (&end.device, hardware(end.address), hardware(other.address));
             let mut script = format!("link set dev {device} address {own} up\n");
             for (address, peer) in end.addresses().iter().zip(other.addresses()) {
-                let length = if address.is_ipv4() { 24 } else { 64 };
+                let (length, nodad) = if address.is_ipv4() { (24, "") } else { (64, " nodad") };
                 script += &format!(
-                    "address add {address}/{length} dev {device}\n\
+                    "address add {address}/{length} dev {device}{nodad}\n\
                      neighbour replace {peer} lladdr {theirs} dev {device} nud permanent\n"
                 );
             }

@@ -130,11 +130,8 @@ impl Host {
         interval: Duration,
         patience: Duration,
     ) -> Result<Answers, LabError> {
-        let any = if to.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
+        let any =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let asked = self.socket(any, 0).and_then(|socket| {
             socket.connect(to)?;
             Asking::new(&socket, count).run(interval, patience + Duration::from_millis(50))

@@ -154,9 +154,8 @@ impl Lab {
                 .filter(reach)
                 .map(|a| SocketAddr::new(*a, PORT).to_string())
                 .collect();
-            let peer = format!(
-                "[[peer]]\nhashname = \"{v}\"\naddresses = {at:?}\nintroducer = true\n"
-            );
+            let peer =
+                format!("[[peer]]\nhashname = \"{v}\"\naddresses = {at:?}\nintroducer = true\n");
             let duties = Duties { udp: true, family, allow, more: &peer, ..Duties::default() };
             let node = nodes.start(&host, name, hashname, &duties)?;
             Ok::<_, LabError>(Guest { host, node, gate, outside })
