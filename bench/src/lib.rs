@@ -1,3 +1,5 @@
 //! What the benchmarks and the tests beside them share.
 
+pub mod crowd;
+pub mod host;
 pub mod relay;

@@ -376,7 +376,9 @@ struct Sockets {
 
 impl Sockets {
     /// Every partition gets a socket of its own for each address; the kernel spreads peers and
-    /// neighbours over them. A port of 0 is chosen by the first and shared by the others.
+    /// neighbours over them. A port of 0 is chosen by the first and shared by the others. The IPv6
+    /// wildcard takes IPv4 as well, unless there is an address for that, which it would keep from
+    /// having the same port.
     fn open(setup: &Setup) -> Result<Self, StartError> {
         let partitions = usize::from(setup.plan.partitions());
         let reuse_port = partitions > 1;
@@ -384,9 +386,11 @@ impl Sockets {
         let mut listeners = Vec::new();
         udp.resize_with(partitions, Vec::new);
         listeners.resize_with(partitions, Vec::new);
+        let dual_stack = !setup.udp.iter().any(SocketAddr::is_ipv4);
         for address in &setup.udp {
             let mut address = *address;
-            let options = UdpOptions { reuse_port, ..UdpOptions::default() };
+            let options =
+                UdpOptions { reuse_port, dual_stack, coalesce: true, ..UdpOptions::default() };
             for ports in &mut udp {
                 let what = || format!("{address} (udp)");
                 let port = UdpPort::bind(address, &options)
@@ -395,11 +399,12 @@ impl Sockets {
                 ports.push(Arc::new(port));
             }
         }
+        let dual_stack = !setup.listeners.iter().any(|l| l.address.is_ipv4());
         for what in &setup.listeners {
             let mut what = *what;
             for list in &mut listeners {
                 let name = || format!("{} ({})", what.address, what.transport);
-                let options = ListenOptions { reuse_port, ..ListenOptions::default() };
+                let options = ListenOptions { reuse_port, dual_stack };
                 let listener = LinkListener::bind(what.address, TcpOptions::default(), options)
                     .map_err(|source| StartError::Listen { what: name(), source })?;
                 what.address = listener.local_addr();

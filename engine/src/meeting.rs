@@ -56,14 +56,19 @@ fn local(setup: &Setup, udp: &[SocketAddr]) -> Vec<SocketAddr> {
         SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), 9),
     ];
     let targets: Vec<SocketAddr> = known.chain(dials).copied().chain(somewhere).collect();
+    // The IPv6 wildcard takes IPv4 as well, unless there is an address for that.
+    let both = !udp.iter().any(SocketAddr::is_ipv4);
     let mut out = Vec::new();
     for at in udp {
         if !at.ip().is_unspecified() {
             out.push(*at);
             continue;
         }
-        for to in targets.iter().filter(|to| to.is_ipv4() == at.is_ipv4()) {
-            let from = UdpSocket::bind(SocketAddr::new(at.ip(), 0));
+        for to in targets.iter().filter(|to| both || to.is_ipv4() == at.is_ipv4()) {
+            let from = match to {
+                SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+                SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+            };
             let from = from.and_then(|s| s.connect(to).and_then(|()| s.local_addr()));
             if let Ok(from) = from {
                 out.push(SocketAddr::new(from.ip(), at.port()));

@@ -90,6 +90,27 @@ fn batches_cross_over_ipv6() {
 }
 
 #[test]
+fn the_ipv6_wildcard_reaches_both_families_and_alone_only_its_own() {
+    let wildcard = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    let both = port(wildcard);
+    let options = UdpOptions { dual_stack: false, ..UdpOptions::default() };
+    let alone = UdpPort::bind(wildcard, &options).expect("port");
+    assert_eq!((both.reaches(V4), both.reaches(V6)), (true, true));
+    assert_eq!((alone.reaches(V4), alone.reaches(V6)), (false, true));
+    assert_eq!((port(V4).reaches(V4), port(V4).reaches(V6)), (true, false));
+    // The same port is still free for IPv4.
+    let same = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), alone.local_addr().port());
+    UdpPort::bind(same, &UdpOptions::default()).expect("the port");
+    // And what the first says it reaches, it reaches.
+    let mut there = port(V4);
+    let mut batch = SendBatch::new(1);
+    batch.push(there.local_addr(), frame(7, 100)).expect("room");
+    send_all(&both, &mut batch);
+    let got = receive(&mut there, &mut RecvBuffers::new(), 1);
+    assert_eq!(number(&got[0].1), 7);
+}
+
+#[test]
 fn an_ipv4_peer_of_an_ipv6_port_keeps_one_name() {
     let mut both = port(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0));
     let mut peer = port(V4);

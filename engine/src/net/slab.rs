@@ -26,6 +26,9 @@ use super::sys::{Arrival, BATCH, RecvScratch};
 pub const SLOT_BYTES: usize = 2048;
 /// Room of a slot for a coalesced run: more than the largest IP packet.
 const RUN_BYTES: usize = 65_536;
+/// Runs cut from one slab. A frame that is kept for long keeps its slab, so that these are no larger
+/// than those of single datagrams.
+const RUNS_PER_SLAB: usize = SLOT_BYTES * BATCH / RUN_BYTES;
 /// Runs received per call. Each may bring 64 datagrams, and untouched pages cost no memory.
 const RUN_SLOTS: usize = 16;
 /// Runs shorter than this are copied out of their slot.
@@ -144,7 +147,7 @@ impl RecvBuffers {
     pub fn new() -> Self {
         RecvBuffers {
             singles: Slots::new(SLOT_BYTES, BATCH),
-            runs: Slots::new(RUN_BYTES, 4),
+            runs: Slots::new(RUN_BYTES, RUNS_PER_SLAB),
             scratch: RecvScratch::new(),
             counters: RecvCounters::default(),
         }

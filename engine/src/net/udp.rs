@@ -74,6 +74,8 @@ impl Default for UdpOptions {
 pub struct UdpPort {
     socket: mio::net::UdpSocket,
     local: SocketAddr,
+    /// IPv6 that takes and sends IPv4 as well.
+    both: bool,
     coalesced: bool,
     modes: Modes,
 }
@@ -105,9 +107,9 @@ impl UdpPort {
     /// coalescing, segmenting and keeping datagrams whole are best effort and never fail.
     pub fn bind(addr: SocketAddr, options: &UdpOptions) -> io::Result<UdpPort> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        if let SocketAddr::V6(v6) = addr {
-            let shared = options.dual_stack && *v6.ip() == Ipv6Addr::UNSPECIFIED;
-            socket.set_only_v6(!shared)?;
+        let both = options.dual_stack && addr.ip() == Ipv6Addr::UNSPECIFIED;
+        if addr.is_ipv6() {
+            socket.set_only_v6(!both)?;
         }
         if options.reuse_port {
             socket.set_reuse_port(true)?;
@@ -123,7 +125,7 @@ impl UdpPort {
         let whole = sys::set_whole(socket.as_fd(), local.is_ipv6(), true).is_ok();
         let modes =
             Modes { segmenting: AtomicBool::new(probe.is_ok()), whole: AtomicBool::new(whole) };
-        Ok(UdpPort { socket, local, coalesced, modes })
+        Ok(UdpPort { socket, local, both, coalesced, modes })
     }
 
     /// Registers the port with a poller without owning it alone. One poller may watch it.
@@ -142,6 +144,11 @@ impl UdpPort {
     /// The address bound to, with the port the system chose if 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Whether datagrams to that address can leave here, as far as its family goes.
+    pub fn reaches(&self, to: SocketAddr) -> bool {
+        self.both || to.is_ipv6() == self.local.is_ipv6()
     }
 
     /// Whether the kernel coalesces datagrams on receipt.

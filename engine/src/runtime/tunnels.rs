@@ -2,17 +2,17 @@
 //!
 //! A tunnel joins one socket and one stream. Bytes are read from the socket into pooled memory
 //! and given to the stream as they lie; what the stream delivers is written to the socket from
-//! where it was decrypted. Neither side is read while the other has not taken what came before,
+//! where it was decrypted, many packets in one call. Neither side is read while the other has not taken what came before,
 //! so a slow end slows its other end and fills nothing.
 //!
 //! ```text
-//!   socket ──read──► (pending, one piece) ──write──► stream
-//!   socket ◄─write── (pending, one piece) ◄──read─── stream
+//!   socket ──read──► (pending, one piece) ───write──► stream
+//!   socket ◄─write── (pending, some pieces) ◄──read── stream
 //!   end of one direction ends that direction of the other; an error resets the other
 //! ```
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind, Write};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
@@ -30,9 +30,11 @@ use crate::net::read_socket;
 
 /// Bytes read from a socket at a time.
 const READ: usize = 64 << 10;
+/// Pieces written to a socket at a time: a piece is what one packet brought.
+const PIECES: usize = 64;
 /// Pieces moved for one tunnel before others get their turn.
 const ROUND: usize = 16;
-/// Most tunnels of one worker. Each pins at most two pieces and a stream's windows.
+/// Most tunnels of one worker. Each pins at most [`READ`] bytes each way and a stream's windows.
 pub const MOST: usize = 4_096;
 
 /// A proxy's number on its worker.
@@ -55,10 +57,12 @@ struct Tunnel {
     connected: bool,
     /// Read from the socket, not yet taken by the stream.
     outward: Bytes,
-    /// Read from the stream, not yet taken by the socket.
-    inward: Bytes,
+    /// Read from the stream, not yet taken by the socket: at most [`READ`] bytes.
+    inward: VecDeque<Bytes>,
     socket_ended: bool,
     stream_ended: bool,
+    /// The socket was told that nothing more comes.
+    shut: bool,
     /// Our half of the stream is finished.
     finished: bool,
     readable: bool,
@@ -238,9 +242,10 @@ impl Tunnels {
             stream,
             connected,
             outward: Bytes::new(),
-            inward: Bytes::new(),
+            inward: VecDeque::new(),
             socket_ended: false,
             stream_ended: false,
+            shut: false,
             finished: false,
             readable: connected,
             writable: connected,
@@ -426,25 +431,27 @@ impl Tunnel {
         Ok(false)
     }
 
-    /// One piece from the stream to the socket.
+    /// Some pieces from the stream to the socket.
     fn inward(&mut self, ctx: &mut Context<'_>) -> io::Result<bool> {
         if self.inward.is_empty() && !self.stream_ended {
-            match ctx.shard.read_stream(self.stream, READ) {
-                Ok(ReadState::Data(bytes)) => self.inward = bytes,
-                Ok(ReadState::End) => {
-                    self.stream_ended = true;
-                    let _ = self.socket.shutdown(Shutdown::Write);
-                }
-                Ok(ReadState::Pending) | Err(_) => {}
-            }
+            self.read_stream(ctx);
         }
-        if self.inward.is_empty() || !self.writable {
+        if self.inward.is_empty() {
+            if self.stream_ended && !self.shut {
+                self.shut = true;
+                let _ = self.socket.shutdown(Shutdown::Write);
+            }
             return Ok(false);
         }
-        match self.socket.write(&self.inward) {
+        if !self.writable {
+            return Ok(false);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let count = slices.iter_mut().zip(&self.inward).map(|(s, p)| *s = IoSlice::new(p)).count();
+        match self.socket.write_vectored(slices.get(..count).unwrap_or_default()) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Ok(n) => {
-                self.inward.advance(n);
+                self.written(n);
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -453,6 +460,36 @@ impl Tunnel {
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Takes what the stream has, as much as goes to the socket in one call.
+    fn read_stream(&mut self, ctx: &mut Context<'_>) {
+        let mut room = READ;
+        while room > 0 && self.inward.len() < PIECES {
+            match ctx.shard.read_stream(self.stream, room) {
+                Ok(ReadState::Data(bytes)) => {
+                    room = room.saturating_sub(bytes.len());
+                    self.inward.push_back(bytes);
+                }
+                Ok(ReadState::End) => {
+                    self.stream_ended = true;
+                    return;
+                }
+                Ok(ReadState::Pending) | Err(_) => return,
+            }
+        }
+    }
+
+    /// The socket took so many bytes.
+    fn written(&mut self, mut bytes: usize) {
+        while let Some(piece) = self.inward.front_mut() {
+            if piece.len() > bytes {
+                piece.advance(bytes);
+                return;
+            }
+            bytes -= piece.len();
+            self.inward.pop_front();
         }
     }
 

@@ -650,9 +650,7 @@ impl Worker {
         while room(&self.udp)
             && let Some((_, datagram)) = writer.next_datagram()
         {
-            let wants_v6 = datagram.to.is_ipv6();
-            let fits = |u: &&mut Udp| u.port.local_addr().is_ipv6() == wants_v6;
-            match self.udp.iter_mut().find(fits) {
+            match self.udp.iter_mut().find(|u| u.port.reaches(datagram.to)) {
                 Some(udp) => {
                     let pushed = if may_be_cut(&datagram.bytes) {
                         udp.batch.push_divisible(datagram.to, datagram.bytes)

@@ -2,6 +2,7 @@
 
 use std::process::{Child, Command};
 
+use super::Family;
 use super::commands::{self, LabError};
 use crate::netns;
 
@@ -22,11 +23,16 @@ impl Host {
     }
 
     /// Sets what every host starts from. See the head of the laboratory for the reasons.
-    pub(super) fn prepare(&self) -> Result<(), LabError> {
-        let switches = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; \
-                        echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; \
-                        echo 1 > /proc/sys/net/ipv4/ip_forward";
-        self.exec("sh", &["-c", switches])?;
+    pub(super) fn prepare(&self, family: Family) -> Result<(), LabError> {
+        // With IPv6, an address counts at once and nobody is asked for more of them.
+        let v6 = if family.has_v6() {
+            "cd /proc/sys/net/ipv6/conf; echo 0 > all/disable_ipv6; echo 0 > default/disable_ipv6; \
+             echo 0 > default/accept_dad; echo 0 > default/accept_ra; \
+             echo 1 > default/addr_gen_mode; echo 1 > all/forwarding"
+        } else {
+            "cd /proc/sys/net/ipv6/conf; echo 1 > all/disable_ipv6; echo 1 > default/disable_ipv6"
+        };
+        self.exec("sh", &["-c", &format!("{v6}; echo 1 > /proc/sys/net/ipv4/ip_forward")])?;
         self.ip(&["link", "set", "lo", "up"])?;
         // Early, before connection tracking and routing see a packet: what is blocked or lost has
         // never been.

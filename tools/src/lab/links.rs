@@ -5,7 +5,7 @@
 //! reordering, duplication and corruption. Both look the same afterwards.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use trunkline_sim::emulator::Conditions;
 
 use super::commands::{self, LabError};
-use super::{Host, Lab};
+use super::{Family, Host, Lab};
 use crate::wire::{self, Report};
 
 /// One end of a link: a device in a host.
@@ -23,8 +23,12 @@ pub struct End {
     pub host: Host,
     /// The device in it, called after the host it leads to.
     pub device: String,
-    /// The address of this end.
+    /// The IPv4 address of this end, if the link speaks that.
     pub address: Ipv4Addr,
+    /// The IPv6 address of this end, if the link speaks that.
+    pub address_v6: Ipv6Addr,
+    /// What the link speaks.
+    pub family: Family,
 }
 
 /// A link between two hosts.
@@ -54,8 +58,8 @@ impl Drop for Spawned {
 }
 
 impl Lab {
-    /// Links two hosts by a veth pair, in a network of its own: 10.77.n.1 at `a`, 10.77.n.2 at
-    /// `b`. Waits until it carries a datagram each way.
+    /// Links two hosts by a veth pair, in a network of its own: 10.77.n.1 and fd77:n::1 at
+    /// `a`, 10.77.n.2 and fd77:n::2 at `b`. Waits until it carries a datagram each way.
     ///
     /// # Errors
     /// As `ip` reports.
@@ -196,6 +200,8 @@ impl Lab {
             host: host.clone(),
             device: format!("to-{}", other.name()),
             address: Ipv4Addr::new(10, 77, self.links, last),
+            address_v6: Ipv6Addr::new(0xfd77, self.links.into(), 0, 0, 0, 0, 0, last.into()),
+            family: self.family,
         };
         Ok(Link { a: end(a, b, 1), b: end(b, a, 2) })
     }
@@ -207,13 +213,16 @@ impl Lab {
                 let [_, _, network, host] = a.octets();
                 format!("02:00:00:00:{network:02x}:{host:02x}")
             };
-            let (device, address, peer) = (&end.device, end.address, other.address);
-            let (own, theirs) = (hardware(address), hardware(peer));
-            let script = format!(
-                "link set dev {device} address {own} up\n\
-                 address add {address}/24 dev {device}\n\
-                 neighbour replace {peer} lladdr {theirs} dev {device} nud permanent\n"
-            );
+            let (device, own, theirs) =
+                (&end.device, hardware(end.address), hardware(other.address));
+            let mut script = format!("link set dev {device} address {own} up\n");
+            for (address, peer) in end.addresses().iter().zip(other.addresses()) {
+                let (length, nodad) = if address.is_ipv4() { (24, "") } else { (64, " nodad") };
+                script += &format!(
+                    "address add {address}/{length} dev {device}{nodad}\n\
+                     neighbour replace {peer} lladdr {theirs} dev {device} nud permanent\n"
+                );
+            }
             let batch = ["-n", end.host.netns(), "-batch", "-"];
             commands::with_input("ip", &batch, &script)?;
         }
@@ -246,15 +255,16 @@ impl Spawned {
 
 /// Sends datagrams over and back until one has made it.
 fn await_forwarding(link: &Link, round_trip: Duration) -> Result<(), LabError> {
-    let echo = link.b.host.echo(0)?;
-    let to = (link.b.address, echo.port()).into();
-    for _ in 0..20 {
-        let answers = link.a.host.probe_for(to, 1, Duration::ZERO, round_trip * 2)?;
-        if answers.received() > 0 {
-            return Ok(());
+    let dead = || LabError::Dead(link.a.device.clone(), link.b.device.clone());
+    for address in link.b.addresses() {
+        let echo = link.b.host.echo_at(address, 0)?;
+        let to = (address, echo.port()).into();
+        let mut tries = 0..20;
+        while link.a.host.probe_for(to, 1, Duration::ZERO, round_trip * 2)?.received() == 0 {
+            tries.next().ok_or_else(dead)?;
         }
     }
-    Err(LabError::Dead(link.a.device.clone(), link.b.device.clone()))
+    Ok(())
 }
 
 /// One of this package's programs, beside the one that runs or one folder up from a test.

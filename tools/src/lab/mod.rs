@@ -22,12 +22,13 @@
 //! process, so laboratories run side by side; one that was killed is swept by the next. Nothing
 //! leaves the namespaces: they have no way out.
 //!
-//! Hosts speak IPv4 only, so that no IPv6 housekeeping shows in counts, know their neighbours'
-//! hardware addresses, so that a silent cut stays silent instead of ending in "host unreachable"
-//! from ARP, and forward. Needs root, `ip`, `tc`, `nft` and, for wires, `/dev/net/tun`; the kernel
+//! Hosts speak IPv4 only, so that no IPv6 housekeeping shows in counts, unless [`Lab::speak`] says
+//! otherwise; know their neighbours' hardware addresses, so that a silent cut stays silent instead
+//! of ending in "host unreachable" from ARP; and forward. Needs root, `ip`, `tc`, `nft` and, for wires, `/dev/net/tun`; the kernel
 //! needs no netem.
 
 mod commands;
+mod family;
 mod host;
 mod links;
 mod nat;
@@ -41,6 +42,7 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use commands::LabError;
+pub use family::Family;
 pub use host::{Host, Running};
 pub use links::{End, Link};
 pub use nat::{GATE_PORT, Gate, Nat};
@@ -66,6 +68,7 @@ pub struct Lab {
     /// What the names of its namespaces begin with.
     prefix: String,
     hosts: Vec<Host>,
+    family: Family,
     links: u8,
     wires: Vec<links::Spawned>,
 }
@@ -85,7 +88,8 @@ impl Lab {
             return Err(skip);
         }
         sweep();
-        Ok(Self { prefix, hosts: Vec::new(), links: 0, wires: Vec::new() })
+        let family = Family::default();
+        Ok(Self { prefix, hosts: Vec::new(), family, links: 0, wires: Vec::new() })
     }
 
     /// A host: a network namespace with its loopback up and no way out yet. `name` has at most
@@ -100,7 +104,7 @@ impl Lab {
         }
         let host = Host::create(name, format!("{}{name}", self.prefix))?;
         self.hosts.push(host.clone());
-        host.prepare()?;
+        host.prepare(self.family)?;
         Ok(host)
     }
 }

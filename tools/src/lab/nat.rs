@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A [`Gate`] is a host whose packet filter does what a home router does. `net` is a host that only
-//! forwards; it knows the outside addresses of gates and not what lies behind them. What each kind
+//! forwards; it knows the outside addresses of gates and not what lies behind them, but for IPv6,
+//! which nothing here translates. What each kind
 //! does is written down in [`Nat`], made by the rules below, and seen by a probe in
 //! `tests/gates.rs`: the kernel's words are not taken for it.
 
@@ -96,7 +97,9 @@ impl Lab {
     pub fn net(&mut self, name: &str) -> Result<Host, LabError> {
         let host = self.host(name)?;
         // "No route" would be told to the sender, who would know more than a real one.
-        host.ip(&["route", "add", "blackhole", "default"])?;
+        for family in ["-4", "-6"].iter().take(if self.family.has_v6() { 2 } else { 1 }) {
+            host.ip(&[family, "route", "add", "blackhole", "default"])?;
+        }
         Ok(host)
     }
 
@@ -114,7 +117,7 @@ impl Lab {
     ) -> Result<Gate, LabError> {
         let host = self.host(name)?;
         let link = self.link_under(&host, onward, conditions)?;
-        route(&host, &link.b)?;
+        host.route_by(&link.b)?;
         let gate = Gate { host, kind, outside: link.a, onward: link.b };
         gate.host.nft(&gate.rules())?;
         Ok(gate)
@@ -127,8 +130,8 @@ impl Lab {
     pub fn behind(&mut self, name: &str, gate: &Gate) -> Result<(Host, Link), LabError> {
         let host = self.host(name)?;
         let link = self.link(&host, &gate.host)?;
-        route(&host, &link.b)?;
-        gate.leads_to(link.a.address)?;
+        host.route_by(&link.b)?;
+        gate.leads_to(&link.a)?;
         Ok((host, link))
     }
 
@@ -143,10 +146,6 @@ impl Lab {
             None => self.link(a, b),
         }
     }
-}
-
-fn route(host: &Host, via: &End) -> Result<(), LabError> {
-    host.ip(&["route", "replace", "default", "via", &via.address.to_string()]).map(drop)
 }
 
 impl Gate {
@@ -180,8 +179,15 @@ impl Gate {
             );
         }
         rules += "}\n";
-        if self.kind == Nat::Firewall {
-            rules += &format!("add rule inet gate pass iifname \"{out}\" ct state new drop\n");
+        // IPv6 is translated by none of them, and guarded by all that guard anything.
+        let guarded = match self.kind {
+            Nat::Firewall => Some(""),
+            Nat::Full | Nat::Address | Nat::Port | Nat::Symmetric => Some("meta nfproto ipv6"),
+            Nat::Open | Nat::Bare => None,
+        };
+        if let Some(which) = guarded {
+            let rule = format!("{which} iifname \"{out}\" ct state new drop");
+            rules += &format!("add rule inet gate pass {rule}\n");
         }
         if let Some(translate) = self.kind.translates() {
             rules += &format!(
@@ -196,14 +202,19 @@ impl Gate {
     }
 
     /// Somebody behind the gate has this address. Later ones share what the first one left.
-    fn leads_to(&self, guest: Ipv4Addr) -> Result<(), LabError> {
-        let out = &self.outside.device;
+    fn leads_to(&self, end: &End) -> Result<(), LabError> {
+        let (out, guest) = (&self.outside.device, end.address);
         if let Some(condition) = self.kind.admits() {
             let place = format!("iifname \"{out}\" udp dport {GATE_PORT} {condition}");
             let rule = format!("add rule ip gate in {place} dnat to {guest}:{GATE_PORT}");
             self.host.nft(&rule)?;
         }
-        if self.kind.translates().is_none() {
+        if end.family.has_v6() {
+            let inside = format!("{}/64", end.address_v6);
+            let via = self.outside.address_v6.to_string();
+            self.onward.host.ip(&["-6", "route", "add", &inside, "via", &via])?;
+        }
+        if end.family.has_v4() && self.kind.translates().is_none() {
             // Addresses behind it are everybody's: the next host knows the way there.
             let [a, b, network, _] = guest.octets();
             let inside = format!("{a}.{b}.{network}.0/24");

@@ -17,7 +17,7 @@ use trunkline_proto::base::{Chance, Space};
 use trunkline_proto::crypto::Identity;
 
 use super::links::program;
-use super::{Host, LabError, Running};
+use super::{Family, Host, LabError, Running};
 
 /// The port every node listens at, in its own namespace.
 pub const PORT: u16 = 42_424;
@@ -45,6 +45,8 @@ pub struct Node {
 pub struct Duties<'a> {
     /// Whether it takes lines over UDP; links it takes in any case.
     pub udp: bool,
+    /// What it listens to, for lines and links.
+    pub family: Family,
     /// Neighbours to dial: where, and who.
     pub dial: Vec<(IpAddr, &'a str)>,
     /// Targets it may be used to reach.
@@ -106,15 +108,17 @@ impl Nodes {
         duties: &Duties<'_>,
     ) -> Result<Node, LabError> {
         let socket = self.path(name, "sock");
-        let udp = if duties.udp { format!("\"0.0.0.0:{PORT}\"") } else { String::new() };
+        let listen: Vec<String> =
+            duties.family.listen(PORT).iter().map(ToString::to_string).collect();
+        let udp = if duties.udp { listen.as_slice() } else { &[] };
         let mut text = format!(
-            "[node]\nname = \"{name}\"\nkeys = \"{name}.keys\"\n[listen]\nudp = [{udp}]\n\
-             tls = [\"0.0.0.0:{PORT}\"]\n[control]\nsocket = \"{}\"\n",
+            "[node]\nname = \"{name}\"\nkeys = \"{name}.keys\"\n[listen]\nudp = {udp:?}\n\
+             tls = {listen:?}\n[control]\nsocket = \"{}\"\n",
             socket.display()
         );
         for (address, hashname) in &duties.dial {
-            text +=
-                &format!("[[link]]\naddress = \"{address}:{PORT}\"\nhashname = \"{hashname}\"\n");
+            let at = SocketAddr::new(*address, PORT);
+            text += &format!("[[link]]\naddress = \"{at}\"\nhashname = \"{hashname}\"\n");
         }
         text += &format!("[sock]\nallow = {:?}\n{}", duties.allow, duties.more);
         std::fs::write(self.path(name, "toml"), text).expect("a configuration");

@@ -3,7 +3,7 @@
 //! A `ping` that needs no program and no rights of its own, whose times come from this process.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -91,7 +91,15 @@ impl Host {
     /// # Errors
     /// If the port is taken.
     pub fn echo(&self, port: u16) -> Result<Echo, LabError> {
-        let socket = self.socket(port).map_err(|e| self.failed(e))?;
+        self.echo_at(Ipv4Addr::UNSPECIFIED.into(), port)
+    }
+
+    /// As [`echo`](Self::echo), at one address, of either family.
+    ///
+    /// # Errors
+    /// If the address is not the host's, or the port taken.
+    pub fn echo_at(&self, address: IpAddr, port: u16) -> Result<Echo, LabError> {
+        let socket = self.socket(address, port).map_err(|e| self.failed(e))?;
         let port = socket.local_addr().map_err(|e| self.failed(e))?.port();
         let stop = Arc::new(AtomicBool::new(false));
         let heard = Arc::clone(&stop);
@@ -122,15 +130,17 @@ impl Host {
         interval: Duration,
         patience: Duration,
     ) -> Result<Answers, LabError> {
-        let asked = self.socket(0).and_then(|socket| {
+        let any =
+            if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let asked = self.socket(any, 0).and_then(|socket| {
             socket.connect(to)?;
             Asking::new(&socket, count).run(interval, patience + Duration::from_millis(50))
         });
         asked.map_err(|e| self.failed(e))
     }
 
-    fn socket(&self, port: u16) -> io::Result<UdpSocket> {
-        let made = self.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)));
+    fn socket(&self, address: IpAddr, port: u16) -> io::Result<UdpSocket> {
+        let made = self.inside(|| UdpSocket::bind((address, port)));
         let socket = made.map_err(io::Error::other)??;
         socket.set_nonblocking(true)?;
         Ok(socket)

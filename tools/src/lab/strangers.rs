@@ -6,14 +6,14 @@
 //!                  v                       relay: [mesh] spacer = true
 //! ```
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use trunkline::control::protocol::PingAsk;
 use trunkline_sim::emulator::Conditions;
 
 use super::nodes::{Duties, Node, Nodes, PORT, wait_for};
-use super::{Gate, Host, Lab, LabError, Nat};
+use super::{Family, Gate, Host, Lab, LabError, Nat};
 use crate::clock::Clock;
 
 /// What stands in front of two guests.
@@ -74,7 +74,7 @@ pub struct Strangers {
     pub relay: Node,
     /// Its host.
     pub relay_host: Host,
-    /// Where it listens.
+    /// Where it listens: over IPv4, unless no guest speaks that.
     pub relay_at: SocketAddr,
     /// The two.
     pub guests: [Guest; 2],
@@ -89,6 +89,9 @@ pub struct Options {
     pub allow: Vec<String>,
     /// More of the relay's configuration, in its section `[mesh]`.
     pub relay: String,
+    /// What each guest speaks, if they are [`Place::Apart`]; the relay and what lies between speak
+    /// all of it.
+    pub speak: [Family; 2],
 }
 
 /// How two met.
@@ -126,24 +129,34 @@ impl Lab {
     /// # Panics
     /// If a node does not come up or gets no line to the relay.
     pub fn strangers(&mut self, place: Place, options: &Options) -> Result<Strangers, LabError> {
+        let [first, second] = options.speak;
+        let family = first.and(second);
+        self.speak(family);
         let net = self.net("net")?;
         let relay_host = self.host("v")?;
         let link = self.link(&relay_host, &net)?;
-        relay_host.ip(&["route", "add", "default", "via", &link.b.address.to_string()])?;
-        let relay_at: SocketAddr = (link.a.address, PORT).into();
-        let gates = self.gates(place, &net, options.far)?;
+        relay_host.route_by(&link.b)?;
+        let relay_at = link.a.addresses();
+        let gates = self.gates(place, &net, options)?;
 
         let nodes = Nodes::new();
         let [v, a, b] = ["v", "a", "b"].map(|name| nodes.keys(name));
         let more = format!("[mesh]\nspacer = true\n{}", options.relay);
-        let duties = Duties { udp: true, more: &more, ..Duties::default() };
+        let duties = Duties { udp: true, family, more: &more, ..Duties::default() };
         let relay = nodes.start(&relay_host, "v", &v, &duties)?;
-        let peer = format!(
-            "[[peer]]\nhashname = \"{v}\"\naddresses = [\"{relay_at}\"]\nintroducer = true\n"
-        );
         let mut guest = |name, hashname: &str, (gate, outside): (Gate, Ipv4Addr), allow| {
+            let family = gate.outside.family;
+            self.speak(family);
             let (host, _) = self.behind(name, &gate)?;
-            let duties = Duties { udp: true, allow, more: &peer, ..Duties::default() };
+            let reach = |a: &&IpAddr| if a.is_ipv4() { family.has_v4() } else { family.has_v6() };
+            let at: Vec<String> = relay_at
+                .iter()
+                .filter(reach)
+                .map(|a| SocketAddr::new(*a, PORT).to_string())
+                .collect();
+            let peer =
+                format!("[[peer]]\nhashname = \"{v}\"\naddresses = {at:?}\nintroducer = true\n");
+            let duties = Duties { udp: true, family, allow, more: &peer, ..Duties::default() };
             let node = nodes.start(&host, name, hashname, &duties)?;
             Ok::<_, LabError>(Guest { host, node, gate, outside })
         };
@@ -154,6 +167,7 @@ impl Lab {
             let lined = || guest.node.why(&v).way.starts_with("direct");
             wait_for("a line to the relay", lined);
         }
+        let relay_at = SocketAddr::new(link.a.first_address(), PORT);
         Ok(Strangers { nodes, net, relay, relay_host, relay_at, guests })
     }
 
@@ -162,15 +176,19 @@ impl Lab {
         &mut self,
         place: Place,
         net: &Host,
-        far: Option<Conditions>,
+        options: &Options,
     ) -> Result<[(Gate, Ipv4Addr); 2], LabError> {
+        let far = options.far;
         let with = |gate: Gate| {
             let outside = gate.outside.address;
             (gate, outside)
         };
         Ok(match place {
             Place::Apart(a, b) => {
-                [with(self.gate("nata", a, net, far)?), with(self.gate("natb", b, net, far)?)]
+                self.speak(options.speak[0]);
+                let a = with(self.gate("nata", a, net, far)?);
+                self.speak(options.speak[1]);
+                [a, with(self.gate("natb", b, net, far)?)]
             }
             Place::Household(kind) | Place::Customers(kind) => {
                 let gate = self.gate("nat", kind, net, far)?;

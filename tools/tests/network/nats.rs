@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use trunkline::control::protocol::PingAsk;
 use trunkline_tools::clock::Clock;
-use trunkline_tools::lab::strangers::{Options, Place};
-use trunkline_tools::lab::{Lab, LabError, Nat};
+use trunkline_tools::lab::strangers::{Met, Options, Place};
+use trunkline_tools::lab::{Family, Lab, LabError, Nat};
 
 type Outcome = Result<(), LabError>;
 
@@ -105,5 +105,46 @@ fn s22_guests_of_a_relay_that_restarts_get_a_new_bridge_by_themselves() -> Outco
     }
     eprintln!("a new bridge {:?} after the relay was up again", clock.now());
     assert!(back, "{}", strangers.account());
+    Ok(())
+}
+
+/// Who speaks what, behind which gate, and how it ends.
+fn met(kinds: [Nat; 2], speak: [Family; 2], patience: Duration) -> Result<Option<Met>, LabError> {
+    let Ok(mut lab) = Lab::new() else { return Ok(None) };
+    let options = Options { speak, ..Options::default() };
+    let strangers = lab.strangers(Place::Apart(kinds[0], kinds[1]), &options)?;
+    let met = strangers.meet(patience);
+    eprintln!("{kinds:?} {speak:?}: {met:?}");
+    assert!(met.first.is_some(), "{kinds:?} {speak:?}: {}", strangers.account());
+    Ok(Some(met))
+}
+
+#[test]
+fn s22_ipv6_alone_behind_stateful_firewalls_ends_direct() -> Outcome {
+    let Some(met) = met([Nat::Firewall; 2], [Family::V6; 2], PATIENCE)? else { return Ok(()) };
+    assert!(met.is_direct() && met.ways.iter().all(|w| w.contains("[fd77:")), "{met:?}");
+    Ok(())
+}
+
+#[test]
+fn s22_two_symmetric_nats_with_ipv6_beside_them_end_direct_over_it() -> Outcome {
+    let Some(met) = met([Nat::Symmetric; 2], [Family::Both; 2], PATIENCE)? else { return Ok(()) };
+    assert!(met.is_direct() && met.ways.iter().all(|w| w.contains("[fd77:")), "{met:?}");
+    Ok(())
+}
+
+#[test]
+fn s22_ipv6_alone_and_both_end_direct() -> Outcome {
+    let speak = [Family::V6, Family::Both];
+    let Some(met) = met([Nat::Firewall, Nat::Port], speak, PATIENCE)? else { return Ok(()) };
+    assert!(met.is_direct(), "{met:?}");
+    Ok(())
+}
+
+#[test]
+fn s22_ipv4_alone_and_ipv6_alone_meet_over_a_bridge_that_speaks_both() -> Outcome {
+    let speak = [Family::V4, Family::V6];
+    let Some(met) = met([Nat::Port, Nat::Firewall], speak, GLANCE)? else { return Ok(()) };
+    assert!(met.is_bridged(), "{met:?}");
     Ok(())
 }
