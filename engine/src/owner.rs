@@ -24,6 +24,7 @@ use trunkline_proto::wire::package::Code;
 use crate::config::HostPort;
 use crate::control::finding::{SeekReport, WhyReport};
 use crate::control::members;
+use crate::control::messages::{Heard, Judged, Sent};
 use crate::control::protocol::{
     Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
 };
@@ -31,7 +32,6 @@ use crate::control::report::{
     LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport, StreamReport,
     Totals, Traffic, WorkerReport,
 };
-use crate::control::messages::{Heard, Judged, Sent};
 use crate::control::{ControlTarget, Listening, OpenProxy};
 use crate::directory::Register;
 use crate::handle::{Failure, Handle, Tunnel};

@@ -99,7 +99,11 @@ impl MessageAsk {
         }
         (what.exactly, what.ttl) = (self.exactly, self.ttl);
         if self.timeout_ms > PingAsk::LONGEST_MS {
-            return Err(bad(format!("timeout_ms {} is over {}", self.timeout_ms, PingAsk::LONGEST_MS)));
+            return Err(bad(format!(
+                "timeout_ms {} is over {}",
+                self.timeout_ms,
+                PingAsk::LONGEST_MS
+            )));
         }
         let (record, patience) = (decode(&self.payload)?, Duration::from_millis(self.timeout_ms));
         Ok(Judged { to, what, record, patience })
