@@ -57,6 +57,16 @@ fn s13_the_echo_example_runs_as_two_processes() {
     assert!(server.0.wait().expect("an end").success());
 }
 
+#[test]
+fn n21_the_example_of_messages_runs() {
+    let ran = example("messages").output().expect("a program");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(told.contains("bread costs 3.20"), "{told}");
+    assert!(told.contains("came back: unknown-target (said by the shop: true)"), "{told}");
+    assert!(told.contains("takes an order: two loaves"), "{told}");
+}
+
 #[cfg(feature = "http")]
 #[test]
 fn s9_s12_the_http_example_answers_a_program_and_a_browser() {

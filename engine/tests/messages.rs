@@ -141,6 +141,7 @@ fn n21_every_error_has_its_code_and_the_node_that_raised_it() {
     let patience = Duration::from_millis(50);
     let late = a.handle().request(to, &what, "well?", patience).map(|_| None);
     assert_eq!(late, failed(Code::TimedOut, None));
+    assert!(inbox.next(PATIENCE).is_some());
     // Too many links, one of which is to the relay.
     let relay = _relay.handle().hashname().address();
     for sealed in [true, false] {

@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(head[1], data[1] & 1);
             head[1] = data[1];
         }
+        Ok(Inner::Returned(back)) => head.extend(Inner::returned(back)),
         Ok(Inner::Close(code)) => head.extend(Inner::close(code)),
         // What pads a try is not looked at.
         Ok(Inner::Try(token)) => head.extend(&Inner::probe(token)[..ECHO]),

@@ -137,9 +137,18 @@ fn judge(packet: &[u8], effects: &[Effect], brought: usize) {
             assert_eq!(message.payload.len(), part.total as usize);
             assert!(message.sealed && message.from == ALICE.hashname().address());
         }
-        (Ok(Inner::Close(_)), [Effect::LineDown { peer, .. }]) => {
+        (Ok(Inner::Close(_)), [others @ .., Effect::LineDown { peer, .. }, Effect::Fell { .. }]) => {
             assert_eq!(*peer, ALICE.hashname());
+            // Why it closes, if it says that it stops.
+            assert!(matches!(others, [] | [Effect::Fell { by: Some(_), .. }]));
         }
+        (Ok(Inner::Returned(back)), [Effect::CameBack(told)]) => {
+            assert_eq!((told.token.0, told.rule, told.code as u8), (back.id, back.rule, back.code));
+            assert!(told.sealed && told.to == ALICE.hashname().address());
+        }
+        (Ok(Inner::Returned(_)), []) => {}
+        // Larger than this node takes: that is told, in fewer bytes than it brought.
+        (Ok(Inner::Message(_)), [Effect::Datagram { bytes, .. }]) => assert!(bytes.len() < brought),
         (Ok(Inner::Json) | Err(_), []) => {}
         (inner, effects) => panic!("{inner:?}: {effects:?}"),
     }

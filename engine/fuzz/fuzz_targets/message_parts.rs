@@ -14,7 +14,7 @@ use people::{ALICE, NOW};
 use trunkline_proto::base::{Address, BootEpoch, Chance, Instant, Limits, Priority};
 use trunkline_proto::crypto::{LineIds, SpaceRules};
 use trunkline_proto::switch::{Effect, Setting, Switch};
-use trunkline_proto::wire::package::{Content, HEADER, Header, Sequence};
+use trunkline_proto::wire::package::{Code, Content, HEADER, Header, Return, Sequence};
 
 /// So small that messages crowd each other out.
 const LARGEST: usize = 2_000;
@@ -60,6 +60,7 @@ fuzz_target!(|data: &[u8]| {
                 _ => body.push(lie),
             }
         }
+        let source = Address::new([how & 3; 16]);
         let head = Header {
             priority: Priority::DEFAULT,
             reply: false,
@@ -67,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
             content: Content::Message,
             sequence: Sequence::M,
             destination: ALICE.hashname().address(),
-            source: Address::new([how & 3; 16]),
+            source,
             message: id.into(),
             total,
             offset,
@@ -78,7 +79,17 @@ fuzz_target!(|data: &[u8]| {
         switch.package(now, NOW, Default::default(), frame);
         parts += 1;
         while let Some(effect) = switch.poll() {
-            let Effect::Arrived(message) = effect else { panic!("a part wants nothing done") };
+            let message = match effect {
+                Effect::Arrived(message) => message,
+                // Told that it is too large.
+                Effect::Package(back) => {
+                    let head = Header::parse(&back).expect("its own");
+                    let back = Return::parse(&back[HEADER..]).expect("a return");
+                    assert_eq!((back.code, head.destination), (Code::TooLarge, source));
+                    continue;
+                }
+                other => panic!("a part wants nothing else done: {other:?}"),
+            };
             arrived += 1;
             assert!(arrived <= parts && message.payload.len() <= LARGEST);
             assert_eq!((message.from, message.id), (head.source, head.message));

@@ -104,6 +104,8 @@ pub(crate) enum AskKind {
     Ping(usize),
     /// Delivery of so many bytes, sealed or not.
     Message(usize, bool),
+    /// The same, and so many bytes as an answer.
+    Request(usize, bool),
     /// How far a package with so many hops comes.
     Probe(u8),
 }

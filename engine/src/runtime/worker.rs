@@ -11,6 +11,7 @@
 //! ```
 
 mod connections;
+mod messages;
 mod streams;
 
 use std::collections::VecDeque;
@@ -32,7 +33,6 @@ use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::stage::routing::MeshEvent;
 use trunkline_proto::switch::{Answer, may_be_cut};
-use trunkline_proto::wire::package::Code;
 
 use connections::Dialled;
 
@@ -46,7 +46,6 @@ use super::tunnels::{Context, Tunnels};
 use crate::callbacks::{AnonPacket, Event, LinePacket, StateChange};
 use crate::engine::Shared;
 use crate::meeting::LookUp;
-use crate::messages::Sink;
 use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
 
@@ -56,8 +55,6 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const LETTERS: usize = 1_024;
 /// Datagrams received before others get their turn.
 const DATAGRAMS: usize = 256;
-/// Subscribers whose room for messages is kept from round to round.
-const SINKS: usize = 16;
 /// Posts that could not be delivered and must not be lost, kept per worker.
 const KEPT: usize = 16_384;
 
@@ -477,60 +474,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    /// Keeps a message until the end of the round.
-    fn keep(&mut self, id: SubscriptionId, message: Message) {
-        match self.arrived.iter_mut().find(|(held, _)| *held == id) {
-            Some((_, messages)) => messages.push(message),
-            None => self.arrived.push((id, vec![message])),
-        }
-    }
-
-    /// Gives subscribers what a round brought. What finds no room goes back.
-    fn give_messages(&mut self, now: Instant) {
-        for at in 0..self.arrived.len() {
-            let Some((id, messages)) = self.arrived.get_mut(at) else { return };
-            let (id, mut messages) = (*id, std::mem::take(messages));
-            let count = messages.len();
-            let traced = messages.iter().enumerate().filter(|(_, m)| m.trace);
-            let traced: Vec<(usize, Message)> = traced.map(|(at, m)| (at, m.clone())).collect();
-            let code = match self.shared.post.sink(id) {
-                Some(Sink::Inbox(inbox)) => {
-                    inbox.put(&mut messages);
-                    Code::QueueFull
-                }
-                Some(Sink::Callback(place)) => {
-                    let dispatch = &self.shared.dispatch;
-                    let handed =
-                        messages.drain(..).filter_map(|m| dispatch.message(place, m).err());
-                    messages = handed.collect();
-                    Code::QueueFull
-                }
-                // Whoever subscribed is gone, and this partition did not hear of it.
-                None => Code::UnknownTarget,
-            };
-            if code == Code::UnknownTarget
-                && let Some(partition) = self.partition
-            {
-                let post = Post::Unsubscribe(id);
-                let input = Input::Post(Role::Partition(partition), post);
-                self.shard.handle(now, Clock::wall(), input);
-            }
-            self.shared.post.overflow(messages.len());
-            let taken = count - messages.len();
-            for (_, message) in traced.iter().filter(|(at, _)| *at < taken) {
-                self.shard.give_back(now, Clock::wall(), message, Code::Arrived);
-            }
-            for message in messages.drain(..) {
-                self.shard.give_back(now, Clock::wall(), &message, code);
-            }
-            // The room stays for the next round.
-            if let Some((_, room)) = self.arrived.get_mut(at) {
-                *room = messages;
-            }
-        }
-        self.arrived.truncate(SINKS);
     }
 
     fn line_event(&mut self, event: LineEvent) {

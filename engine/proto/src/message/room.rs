@@ -228,7 +228,10 @@ impl Room {
         if let Kind::Reply(id) = envelope.kind {
             let asked = self.requests.answered(id, &arrival.from, incoming.proved);
             return match asked {
-                Some(_) => Taken::Reply(id, incoming),
+                Some(_) => {
+                    self.sent.forget(id);
+                    Taken::Reply(id, incoming)
+                }
                 None => Taken::Back(Code::UnknownTarget, 0),
             };
         }
@@ -337,13 +340,16 @@ impl Room {
 
     /// A line fell: requests that went in it have no answer.
     pub fn fell(&mut self, peer: Address, code: Code, by: Option<Address>) -> Vec<Returned> {
-        let lost = self.requests.lost(&peer).into_iter();
+        let lost = self.requests.lost(&peer);
+        lost.iter().for_each(|id| self.sent.forget(*id));
+        let lost = lost.into_iter();
         lost.map(|id| Returned { id, to: peer, code, rule: 0, by, request: true }).collect()
     }
 
     /// The first request whose time is up.
     pub fn overdue(&mut self, now: Instant) -> Option<Returned> {
         let (id, request) = self.requests.overdue(now)?;
+        self.sent.forget(id);
         let (to, code, by) = (request.to, Code::TimedOut, None);
         Some(Returned { id, to, code, rule: 0, by, request: true })
     }

@@ -50,6 +50,13 @@ impl Sent {
         }
     }
 
+    /// Nothing more is to be heard of a message.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(left) = self.ring.get_mut(place(id)).filter(|l| l.id == id) {
+            left.out = false;
+        }
+    }
+
     /// A message is said to come back from this node, proved or not. True if it is out, was for
     /// that node and was as proved; once.
     pub(super) fn take(&mut self, now: Instant, id: u64, to: &Address, sealed: bool) -> bool {

@@ -194,6 +194,8 @@ fn n21_requests_end_in_time_are_bounded_and_fall_with_their_line() {
     assert_eq!(room.overdue(at(2)), None);
     let late = room.overdue(at(3)).unwrap();
     assert_eq!((late.id, late.code, late.by, late.request), (2, Code::TimedOut, None, true));
+    let back = Returned { code: Code::Refused, by: Some(THEM), ..late };
+    assert_eq!(room.came_back(at(3), back, true), None, "it has been told already");
     let lost = room.fell(THEM, Code::NodeDown, None);
     assert_eq!(
         lost.iter().map(|r| (r.id, r.code)).collect::<Vec<_>>(),

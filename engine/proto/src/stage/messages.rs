@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::lines::LineEvent;
-use crate::base::{Address, DropReason, Drops, Hashname, Instant, Limits};
+use crate::base::{Address, DropReason, Drops, Hashname, Instant, Limits, Priority};
 use crate::crypto::packing::{Came, Registry, head};
 use crate::gate::{Gate, Note, Question};
 use crate::message::{
@@ -19,11 +19,24 @@ use crate::wire::envelope::{Envelope, Kind};
 use crate::wire::package::Code;
 use crate::wire::sequence::PackTerms;
 
+/// Which way messages leave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// They do not.
+    Here,
+    /// Outside of any line.
+    Plain(Address),
+    /// In the line.
+    Line(Hashname),
+}
+
 /// Messages of one partition.
 #[derive(Debug)]
 pub struct MessageStage {
     us: Hashname,
     room: Room,
+    /// The largest message, unpacked.
+    most: usize,
     gate: Gate,
     drops: Drops,
 }
@@ -33,7 +46,7 @@ impl MessageStage {
     #[must_use]
     pub fn new(us: Hashname, settings: Settings, gate: Gate, limits: &Limits) -> Self {
         let room = Room::new(us.address(), settings, limits);
-        Self { us, room, gate, drops: Drops::default() }
+        Self { us, room, most: limits.message, gate, drops: Drops::default() }
     }
 
     /// The gatekeeper, for status.
@@ -109,13 +122,13 @@ impl MessageStage {
             Ok(sequence) => sequence,
             Err(code) => return ids.for_each(|id| refuse(id, code)),
         };
-        let here = to == self.us.address();
-        let sealed = sequence.is_sealed() || here;
-        let hashname = hashname.or_else(|| switch.hashname_of(&to));
-        let Some(peer) = hashname.or(Some(self.us)).filter(|_| hashname.is_some() || !sealed)
-        else {
-            return ids.for_each(|id| refuse(id, Code::NoKey));
+        let way = match hashname.or_else(|| switch.hashname_of(&to)) {
+            _ if to == self.us.address() => Way::Here,
+            _ if !sequence.is_sealed() => Way::Plain(to),
+            Some(peer) => Way::Line(peer),
+            None => return ids.for_each(|id| refuse(id, Code::NoKey)),
         };
+        let sealed = !matches!(way, Way::Plain(_));
         let mut out = 0;
         for id in ids {
             if !self.room.leaves(now, id, to, sealed, &purpose) {
@@ -126,34 +139,51 @@ impl MessageStage {
         let (sent, unsent) = records.split_at(out);
         (out..out + unsent.len()).for_each(|n| refuse(id.wrapping_add(n as u64), Code::QueueFull));
         let reply = matches!(purpose, Purpose::Reply { .. });
-        let how = Outgoing {
-            token: Token(id),
-            priority: outbound.priority,
-            reply,
-            ttl: outbound.ttl,
-            sequence,
+        let priority = if reply { Priority::HIGHEST } else { outbound.priority };
+        let ttl = outbound.ttl;
+        let how = Outgoing { token: Token(id), priority, reply, ttl, sequence };
+        self.pack(now, switch, (way, how), &envelope, sent, events);
+    }
+
+    /// Packs messages and hands them to the switch.
+    fn pack(
+        &mut self,
+        now: Instant,
+        switch: &mut Switch,
+        (way, how): (Way, Outgoing),
+        envelope: &Envelope,
+        records: &[Bytes],
+        events: &mut impl FnMut(LineEvent),
+    ) {
+        let mut send = |how, head: &Bytes, bodies: &[Bytes]| match way {
+            Way::Line(peer) => switch.send_sealed(now, peer, how, head, bodies),
+            Way::Plain(to) => switch.send_plain(to, how, head, bodies),
+            Way::Here => {}
         };
-        if here {
-            return self.send_here(now, how, &envelope, sent, events);
-        }
-        if Registry::is_bare(sequence) {
-            let head = head(sequence, &envelope);
-            if sealed {
-                switch.send_sealed(now, peer, how, &head, sent);
-            } else {
-                switch.send_plain(to, how, &head, sent);
-            }
-            return;
-        }
-        for (record, n) in sent.iter().zip(0..) {
-            let packed = self.room.registry().pack(sequence, &envelope, record);
-            let token = Token(id.wrapping_add(n));
-            let how = Outgoing { token, sequence: packed.sequence, ..how };
-            let body = core::slice::from_ref(&packed.body);
-            if sealed {
-                switch.send_sealed(now, peer, how, &packed.head, body);
-            } else {
-                switch.send_plain(to, how, &packed.head, body);
+        let head = head(how.sequence, envelope);
+        if way == Way::Here {
+            self.send_here(now, how, envelope, records, events);
+        } else if Registry::is_bare(how.sequence) {
+            send(how, &head, records);
+        } else {
+            for (record, n) in records.iter().zip(0..) {
+                let id = how.token.0.wrapping_add(n);
+                // The bound is on what it unpacks to.
+                if head.len() + record.len() > self.most {
+                    let to = match way {
+                        Way::Plain(to) => to,
+                        Way::Line(peer) => peer.address(),
+                        Way::Here => self.us.address(),
+                    };
+                    let (code, rule, by, sealed) = (Code::TooLarge, 0, None, true);
+                    let token = Token(id);
+                    let back = CameBack { token, to, code, rule, by, sealed };
+                    self.came_back(now, back, events);
+                    continue;
+                }
+                let packed = self.room.registry().pack(how.sequence, envelope, record);
+                let how = Outgoing { token: Token(id), sequence: packed.sequence, ..how };
+                send(how, &packed.head, core::slice::from_ref(&packed.body));
             }
         }
     }
@@ -272,13 +302,17 @@ impl MessageStage {
         }
     }
 
-    /// A line fell: requests in it have no answer any more.
+    /// A line fell: if the peer went away, requests in it have no answer any more. Other lines may
+    /// come again, and the answer in them.
     pub fn fell(
         &mut self,
         peer: Address,
         (code, by): (Code, Option<Address>),
         events: &mut impl FnMut(LineEvent),
     ) {
+        if !matches!(code, Code::NodeDown | Code::ShuttingDown) {
+            return;
+        }
         self.room.fell(peer, code, by).into_iter().for_each(|back| {
             events(LineEvent::CameBack(back));
         });

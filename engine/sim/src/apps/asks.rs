@@ -2,13 +2,14 @@
 
 use core::time::Duration;
 
-use trunkline_proto::base::{Instant, Namespace, Wall};
+use trunkline_proto::base::{Instant, Namespace, Priority, Wall};
 use trunkline_proto::message::{Incoming as Message, Outbound, Purpose, Sending};
 use trunkline_proto::shard::{Input, Shard};
 use trunkline_proto::stage::lines::LineEvent;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::{Answer, Ask, Question, Token};
+use trunkline_proto::wire::envelope::Kind;
 use trunkline_proto::wire::sequence::Sequence;
 
 use super::{Apps, pattern};
@@ -28,6 +29,23 @@ pub(crate) fn namespace() -> Namespace {
 
 const fn number_of(token: Token) -> u64 {
     token.0 - FIRST
+}
+
+/// The numbers of answers to requests begin here.
+const ANSWERS: u64 = 1 << 40;
+
+/// An application answers with the bytes it was sent.
+fn answer_to(message: &Message) -> Sending {
+    let mut outbound = Outbound::to(namespace(), message.envelope().record);
+    outbound.priority = Priority::HIGHEST;
+    Sending {
+        id: ANSWERS + message.id,
+        to: message.from,
+        hashname: message.hashname,
+        outbound,
+        purpose: Purpose::Reply { to: message.id, packed: message.sequence.builders() },
+        records: vec![message.record()],
+    }
 }
 
 /// A question of the scenario, or one that a checker asks.
@@ -77,7 +95,7 @@ impl Apps {
                 Question::Ping { priority: spec.priority, length, patience: PATIENCE }
             }
             AskKind::Probe(ttl) => Question::Probe { ttl, patience: PATIENCE },
-            AskKind::Message(length, sealed) => {
+            AskKind::Message(length, sealed) | AskKind::Request(length, sealed) => {
                 let mut outbound = Outbound::to(namespace(), number_of(token).into());
                 outbound.priority = spec.priority;
                 outbound.sequence = Some(if sealed { Sequence::MA } else { Sequence::M });
@@ -87,7 +105,10 @@ impl Apps {
                     to: peer.address(),
                     hashname: Some(peer),
                     outbound,
-                    purpose: Purpose::Notice,
+                    purpose: match spec.what {
+                        AskKind::Request(..) => Purpose::Request(PATIENCE),
+                        _ => Purpose::Notice,
+                    },
                     records: vec![pattern::bytes(token.0, 0, length)],
                 });
                 trace.say(world, spec.from, format!("sends {number} to n{}", spec.to));
@@ -100,14 +121,14 @@ impl Apps {
         shard.handle(now, wall, Input::Post(role, post));
     }
 
-    /// A node tells of an answer or a message.
+    /// A node tells of an answer or a message. Gives back what its application answers.
     pub(crate) fn line(
         &mut self,
         node: usize,
         world: Instant,
         event: LineEvent,
         trace: &mut Trace,
-    ) {
+    ) -> Option<Sending> {
         match event {
             LineEvent::Answered(token, answer) => {
                 trace.say(world, node, format!("{} answered: {answer:?}", token.0 as i64 - 1_000));
@@ -116,19 +137,61 @@ impl Apps {
             LineEvent::Delivered(_, message) if message.broadcast => {
                 self.hear(node, world, &message, trace);
             }
-            LineEvent::Delivered(_, message) => self.arrived(node, world, &message, trace),
+            LineEvent::Delivered(_, message) => {
+                self.arrived(node, world, &message, trace);
+                return (message.kind == Kind::Request).then(|| answer_to(&message));
+            }
+            LineEvent::CameBack(back) if back.id >= ANSWERS => {
+                trace.say(world, node, format!("an answer came back: {back:?}"));
+            }
             LineEvent::CameBack(back) => {
                 trace.say(world, node, format!("{} came back: {back:?}", back.id as i64 - 1_000));
                 let answer = Answer::Failed { code: back.code, by: back.by };
                 self.answered(node, world, Token(back.id), answer);
             }
-            LineEvent::Replied(id, _) => {
-                let text = format!("a reply to {id}, which was no request");
-                self.blame("messages", world, node, text);
-            }
+            LineEvent::Replied(id, message) => self.replied(node, world, id, &message, trace),
             LineEvent::Reachable(..) | LineEvent::State(..) => {}
             LineEvent::Unhandled { .. } | LineEvent::Anonymous { .. } => {}
         }
+        None
+    }
+
+    /// The answer to a request came.
+    fn replied(
+        &mut self,
+        node: usize,
+        world: Instant,
+        id: u64,
+        message: &Message,
+        trace: &mut Trace,
+    ) {
+        let number = usize::try_from(id.wrapping_sub(FIRST)).unwrap_or(usize::MAX);
+        trace.say(world, node, format!("question {number} is answered by a message"));
+        let Some(ask) = self.asks.get_mut(number).filter(|a| a.spec.from == node) else {
+            let text = format!("a reply to {id}, which this node never asked");
+            return self.blame("answers", world, node, text);
+        };
+        ask.answers += 1;
+        let (spec, answers, arrived) = (ask.spec, ask.answers, ask.arrived);
+        ask.answer = Some(Answer::Pong(Duration::ZERO));
+        let AskKind::Request(length, sealed) = spec.what else {
+            let text = format!("a reply to {number}, which is no request");
+            return self.blame("answers", world, node, text);
+        };
+        let record = message.record();
+        let whole = record.len() == length && pattern::first_wrong(id, 0, &record).is_none();
+        let text = if answers > 1 {
+            format!("question {number} was answered twice")
+        } else if arrived == 0 {
+            format!("question {number} was answered and never asked")
+        } else if message.from != self.hashname(spec.to).address() || (sealed && !message.proved) {
+            format!("question {number} was answered by another: {message:?}")
+        } else if !whole {
+            format!("the answer to {number} was altered on the way")
+        } else {
+            return;
+        };
+        self.blame("answers", world, node, text);
     }
 
     fn answered(&mut self, node: usize, world: Instant, token: Token, answer: Answer) {
@@ -160,7 +223,8 @@ impl Apps {
         ask.arrived += 1;
         let (spec, times) = (ask.spec, ask.arrived);
         let from = self.hashname(spec.from).address();
-        let AskKind::Message(length, sealed) = spec.what else {
+        let (AskKind::Message(length, sealed) | AskKind::Request(length, sealed)) = spec.what
+        else {
             return self.blame("messages", world, node, format!("{number} is no message"));
         };
         let record = message.record();

@@ -212,6 +212,17 @@ fn question(world: &World, number: usize) -> Wrong {
             let lost = must && room && ask.arrived == 0 && !ask.asker_died;
             lost.then(|| wrong("messages", format!("never arrived: {:?}", ask.answer)))?
         }
+        // Answered, or back with a code, in any case; answered where nothing stands against it.
+        AskKind::Request(..) => {
+            let late = ask.asked.is_some_and(|t| world.now.since(t) > crate::draw::secs(6));
+            if ask.answers == 0 && !ask.asker_died && late {
+                return wrong("answers", "neither answered nor back".into());
+            }
+            let (room, failed) =
+                (world.full_since() == 0, matches!(ask.answer, Some(Answer::Failed { .. })));
+            (must && room && failed && !ask.asker_died)
+                .then(|| wrong("answers", format!("failed: {:?}", ask.answer)))?
+        }
         AskKind::Ping(_) | AskKind::Probe(_) => {
             let late = ask.asked.is_some_and(|t| world.now.since(t) > crate::draw::secs(6));
             if ask.answers == 0 && !ask.asker_died && late {

@@ -302,7 +302,14 @@ impl Node {
                         self.send(Some(seat), Mail { seat: to, urgent, letter }, around);
                     }
                     Output::Line(event) => {
-                        around.apps.line(self.index, around.now, event, around.trace)
+                        let apps = &mut around.apps;
+                        let answer = apps.line(self.index, around.now, event, around.trace);
+                        if let Some(sending) = answer {
+                            let role = Role::Partition(self.plan.partition_of(&sending.to));
+                            let post = Input::Post(role, Post::Send(Box::new(sending)));
+                            let (now, wall) = self.clock(around.now);
+                            self.seats[seat].shard.handle(now, wall, post);
+                        }
                     }
                     Output::Stream(key, event) => {
                         let shard = &self.seats[seat].shard;

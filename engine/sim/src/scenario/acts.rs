@@ -75,6 +75,7 @@ impl Scenario {
         let what = match chance.below(10) {
             0..3 => AskKind::Ping(chance.index(1_000)),
             3 if linked => AskKind::Probe(u8::try_from(chance.span(1, 16)).unwrap_or(1)),
+            4 | 5 => AskKind::Request(size, sealed),
             _ => AskKind::Message(size, sealed),
         };
         let priority = Priority::from_low_bits(u8::try_from(chance.below(8)).unwrap_or(3));

@@ -1,0 +1,198 @@
+//! `trunkline send`, `request` and `listen` between three node processes: what arrives, what is
+//! answered, and every code with which a message comes back.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_trunkline");
+
+/// A process, killed at the end.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn trunkline(dir: &Path, args: &[&str]) -> Output {
+    Command::new(PROGRAM).current_dir(dir).args(args).output().expect("the program")
+}
+
+fn keys(dir: &Path, name: &str) -> String {
+    let file = format!("{name}.keys");
+    let args = ["keys", "new", "--space", "t", "--bits", "2048", "--json", "--out", &file];
+    let made = trunkline(dir, &args).stdout;
+    let made: Value = serde_json::from_slice(&made).expect("an object");
+    made["hashname"].as_str().expect("a text").to_owned()
+}
+
+fn start(dir: &Path, name: &str, more: &str) -> (Running, BufReader<ChildStderr>) {
+    let text =
+        format!("[node]\nkeys = \"{name}.keys\"\n[control]\nsocket = \"{name}.sock\"\n{more}");
+    std::fs::write(dir.join(format!("{name}.toml")), text).expect("written");
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(dir).args(["run", "--config", &format!("{name}.toml")]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("a node");
+    let mut log = BufReader::new(child.stderr.take().expect("its log"));
+    let mut line = String::new();
+    while !line.contains(" running ") {
+        line.clear();
+        assert!(log.read_line(&mut line).expect("a log") > 0, "{name} did not start");
+    }
+    (Running(child), log)
+}
+
+/// A listener at the node `b`, ready.
+struct Listener {
+    _process: Running,
+    out: BufReader<ChildStdout>,
+}
+
+impl Listener {
+    fn start(dir: &Path, namespace: &str, more: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(dir).args(["listen", namespace, "--control", "b.sock", "--json"]);
+        let mut child = command.args(more).stdout(Stdio::piped()).spawn().expect("a listener");
+        let out = BufReader::new(child.stdout.take().expect("its output"));
+        let mut listener = Self { _process: Running(child), out };
+        assert_eq!(listener.next()["ready"], true);
+        listener
+    }
+
+    fn next(&mut self) -> Value {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"))
+    }
+}
+
+/// Three nodes in a row: `a` is linked to `r`, `r` to `b`.
+struct Row {
+    dir: TempDir,
+    b: String,
+    r: String,
+    running: Vec<(Running, BufReader<ChildStderr>)>,
+}
+
+impl Row {
+    fn new(more_of_b: &str) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let [a, r, b] = ["a", "r", "b"].map(|name| keys(dir.path(), name));
+        let port = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
+        let (at_r, at_b) = (port().expect("a port"), port().expect("a port"));
+        let link = |address, hashname: &str| {
+            format!("[[link]]\naddress = \"{address}\"\nhashname = \"{hashname}\"\n")
+        };
+        let listen = |tls: String| format!("[listen]\nudp = []\ntls = [{tls}]\n");
+        let mut row = Self { dir, b, r, running: Vec::new() };
+        let b = format!("{}{more_of_b}", listen(format!("\"{at_b}\"")));
+        let r = format!("{}{}", listen(format!("\"{at_r}\"")), link(at_b, &row.b));
+        let a_conf = format!("{}{}", listen(String::new()), link(at_r, &row.r));
+        for (name, text) in [("b", b), ("r", r), ("a", a_conf)] {
+            row.running.push(start(row.dir.path(), name, &text));
+        }
+        let ping = ["ping", row.b.as_str(), "--count", "3", "--control", "a.sock"];
+        let reached = (0..100).any(|_| trunkline(row.dir.path(), &ping).status.success());
+        assert!(reached, "{a} does not reach {}", row.b);
+        row
+    }
+
+    /// Runs a command about messages at `a`, to `b`.
+    fn at_a(&self, command: &str, more: &[&str]) -> Output {
+        let args = [command, self.b.as_str(), "--control", "a.sock"];
+        trunkline(self.dir.path(), &[&args, more].concat())
+    }
+}
+
+/// It failed, and says so with these words.
+#[track_caller]
+fn failed(output: &Output, words: &[&str]) {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for word in words {
+        assert!(told.contains(word), "no `{word}` in: {told}");
+    }
+}
+
+#[test]
+fn n21_messages_are_sent_listened_to_and_answered_from_the_command_line() {
+    let row = Row::new("");
+    let dir = row.dir.path();
+    let mut listener = Listener::start(dir, "shop.orders", &["--target", "till"]);
+    let to_till = ["shop.orders", "two loaves", "--target", "till", "--record", "TestPing"];
+    let sent = row.at_a("send", &[&to_till[..], &["--json", "--sequence", "MZPA"]].concat());
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let sent: Value = serde_json::from_slice(&sent.stdout).expect("an object");
+    assert_eq!(sent["delivered"], true);
+    let got = listener.next();
+    assert_eq!((&got["payload"], &got["proved"]), (&"dHdvIGxvYXZlcw==".into(), &true.into()));
+    assert_eq!((&got["record"], &got["sequence"]), (&"TestPing".into(), &"MPA".into()));
+    assert_eq!((&got["id"], &got["target"]), (&sent["id"], &"till".into()));
+    assert!(got["port"].is_number() && got["neighbour"].is_string(), "{got}");
+
+    let _echo = Listener::start(dir, "upper", &["--exec", "tr a-z A-Z"]);
+    let _fixed = Listener::start(dir, "fixed", &["--reply", "as ever"]);
+    let asked = row.at_a("request", &["upper", "quiet words"]);
+    assert_eq!(String::from_utf8_lossy(&asked.stdout), "QUIET WORDS");
+    assert_eq!(row.at_a("request", &["fixed", "?"]).stdout, b"as ever");
+    // From standard input and from a file.
+    let mut piped = Command::new(PROGRAM);
+    piped.current_dir(dir).args(["request", &row.b, "upper", "--control", "a.sock"]);
+    let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("asked");
+    piped.stdin.take().expect("a pipe").write_all(b"piped").expect("written");
+    assert_eq!(piped.wait_with_output().expect("answered").stdout, b"PIPED");
+    std::fs::write(dir.join("file"), vec![b'x'; 300_000]).expect("written");
+    let asked = row.at_a("request", &["upper", "--file", "file", "--json"]);
+    let asked: Value = serde_json::from_slice(&asked.stdout).expect("an object");
+    let length = asked["payload"].as_str().map(str::len);
+    assert_eq!((length, &asked["from"]), (Some(400_000), &row.b.as_str().into()));
+    let ended = trunkline(dir, &["listen", "a b", "--control", "b.sock"]);
+    assert_eq!(ended.status.code(), Some(2), "no name for a namespace");
+}
+
+#[test]
+fn n21_each_code_can_be_had_from_the_command_line_with_the_node_that_raises_it() {
+    let row = Row::new("[messages]\nleast = \"MA\"\n[limits]\nmessage = \"100KiB\"\n");
+    let dir = row.dir.path();
+    let (b, r) = (&row.b[..8], &row.r[..8]);
+    let send = |more: &[&str]| row.at_a("send", more);
+    failed(&send(&["nobody", "x"]), &["nobody takes messages", b]);
+    let mut listener = Listener::start(dir, "shop", &[]);
+    assert!(send(&["shop", "x"]).status.success());
+    listener.next();
+
+    let nowhere = "ab".repeat(32);
+    let no_route = ["send", &nowhere, "shop", "x", "--control", "a.sock"];
+    failed(&trunkline(dir, &[&no_route[..], &["--sequence", "M"]].concat()), &["no way there"]);
+    failed(&send(&["shop", "x", "--ttl", "1"]), &["too many links", r]);
+    failed(&send(&["shop", "x", "--local"]), &["refused", "this node"]);
+    failed(&send(&["shop", "x", "--sequence", "MQA"]), &["cannot be unpacked", "this node"]);
+    let weak = send(&["shop", "x", "--sequence", "M", "--exactly"]);
+    failed(&weak, &["more weakly", b]);
+    std::fs::write(dir.join("large"), vec![b'x'; 200_000]).expect("written");
+    failed(&send(&["shop", "--file", "large"]), &["too large", b]);
+    std::fs::write(dir.join("larger"), vec![b'x'; 1 << 20]).expect("written");
+    failed(&send(&["shop", "--file", "larger"]), &["too large", "this node"]);
+    let late = row.at_a("request", &["shop", "?", "--timeout", "100ms"]);
+    failed(&late, &["no word from there in time"]);
+    listener.next();
+    // A hashname that the mesh does not know, in a line: there is no way to open one.
+    let sealed = trunkline(dir, &[&no_route[..], &["--timeout", "20s"]].concat());
+    failed(&sealed, &["no way there", "this node"]);
+
+    // The node stops while it is asked.
+    let mut asking = Command::new(PROGRAM);
+    asking.current_dir(dir).args(["request", &row.b, "shop", "?", "--timeout", "60s"]);
+    let asking = asking.args(["--control", "a.sock"]).stderr(Stdio::piped()).spawn();
+    let asking = asking.expect("asked");
+    listener.next();
+    let stop = Command::new("kill").args(["-TERM", &row.running[0].0.0.id().to_string()]).status();
+    assert!(stop.expect("a signal").success());
+    failed(&asking.wait_with_output().expect("ended"), &["is stopping", b]);
+}
