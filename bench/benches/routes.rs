@@ -7,17 +7,20 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use trunkline_proto::base::{
-    Address, BootEpoch, Chance, Hashname, Instant, Limits, LinkId, Space, Wall,
+    Address, BootEpoch, Chance, Hashname, Instant, Limits, LinkId, Priority, Space, Wall,
 };
 use trunkline_proto::crypto::{Identity, KeyRecord, Purpose};
 use trunkline_proto::mesh::{LocalLink, Planner, RouteTable, Routing, Word};
 use trunkline_proto::wire::announce::{Announcement, AnnouncementHead, Draft, Neighbour, Order};
+use trunkline_proto::wire::broadcast;
 use trunkline_proto::wire::link::{Capabilities, Cost, NodeName};
+use trunkline_proto::wire::package::Sequence;
 
 const WALL: Wall = Wall::from_secs(1_800_000_000);
 
@@ -158,8 +161,12 @@ fn member(seed: u64) -> Arc<Identity> {
 }
 
 fn word(who: &Identity, sequence: u64) -> Vec<u8> {
-    let one = |n: u8| Neighbour { address: Address::new([n; 16]), cost: Cost::ONE };
-    let neighbours: Vec<Neighbour> = (1..=8).map(one).collect();
+    word_to(who, sequence, &[1, 2, 3, 4, 5, 6, 7, 8].map(|n| Address::new([n; 16])))
+}
+
+fn word_to(who: &Identity, sequence: u64, to: &[Address]) -> Vec<u8> {
+    let one = |address: &Address| Neighbour { address: *address, cost: Cost::ONE };
+    let neighbours: Vec<Neighbour> = to.iter().map(one).collect();
     let order = Order { serial: who.record().serial(), epoch: BootEpoch(1), sequence };
     let draft = Draft {
         life_secs: 1_800,
@@ -254,5 +261,66 @@ fn flood(c: &mut Criterion, me: &Arc<Identity>, origin: &Identity, peer: &Identi
     group.finish();
 }
 
-criterion_group!(benches, routes, announcements);
+/// A broadcast of 300 bytes heard, verified and passed on to three neighbours; and a copy of it.
+fn broadcasts(c: &mut Criterion) {
+    let mut group = c.benchmark_group("broadcast");
+    let me = member(3);
+    let peers = [1, 4, 5, 6].map(member);
+    let origin = &peers[0];
+    let body = word_to(origin, 1, &[me.hashname().address()]);
+    let start = || {
+        let (limits, chance) = (Limits::default(), Chance::from_number(1));
+        let (name, can) = (NodeName::default(), Capabilities(0));
+        let mut r = Routing::new(Arc::clone(&me), BootEpoch(1), name, can, &limits, chance);
+        let mut now = Instant::from_micros(1_000_000);
+        for (link, peer) in (0..).zip(&peers) {
+            r.link_up(now, LinkId(link), peer.record(), BootEpoch(1), Cost::ONE).unwrap();
+        }
+        r.announcement(now, WALL, LinkId(0), &body).unwrap();
+        now += Duration::from_secs(1);
+        r.handle_timeout(now, WALL);
+        while r.poll(now).is_some() {}
+        (r, now)
+    };
+    let payload = [7; 300];
+    let frames: Vec<_> = (1..=4_096)
+        .map(|sequence| {
+            let draft = broadcast::Draft {
+                ttl: 16,
+                priority: Priority::DEFAULT,
+                letters: Sequence::M,
+                origin: origin.hashname().address(),
+                epoch: BootEpoch(1),
+                sequence,
+                payload: &payload,
+            };
+            draft.sign(|bytes| origin.sign(Purpose::Broadcast, bytes)).unwrap()
+        })
+        .collect();
+    let (mut n, (mut r, mut now)) = (0, start());
+    group.bench_function("heard and passed on to three", |b| {
+        b.iter(|| {
+            if n == frames.len() {
+                (n, (r, now)) = (0, start());
+            }
+            now += Duration::from_millis(20);
+            r.hear_broadcast(now, LinkId(0), BytesMut::from(&frames[n][..])).unwrap();
+            n += 1;
+            while let Some(output) = r.poll(now) {
+                black_box(output);
+            }
+        });
+    });
+    let (mut r, now) = start();
+    r.hear_broadcast(now, LinkId(0), BytesMut::from(&frames[0][..])).unwrap();
+    group.bench_function("a copy", |b| {
+        b.iter(|| {
+            let copy = BytesMut::from(&frames[0][..]);
+            assert!(black_box(r.hear_broadcast(now, LinkId(1), copy)).is_err());
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, routes, announcements, broadcasts);
 criterion_main!(benches);

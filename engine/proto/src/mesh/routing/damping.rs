@@ -2,11 +2,11 @@
 //! §7.6).
 //!
 //! ```text
-//!   loss: penalty + 1,000, at most 10,000           every 15 s the penalty halves
+//!   loss: penalty + 1,000, at most 10,000           every 8 s the penalty halves
 //!   penalty ≥ 2,500: what comes up is held down  ──▶  penalty < 1,250: it counts again
 //! ```
 //!
-//! After the third loss in a row a link has to stay up for some 15 s, after the tenth for 45. Held down
+//! After the third loss in a row a link has to stay up for some 8 s, after the tenth for 24. Held down
 //! means that it is neither announced nor used; everything else goes on. **Damping never costs
 //! reach:** only a link to a neighbour that is reached otherwise is held down, and when that other way is
 //! gone, it counts at once. Owns the penalties, which outlive the links; who is held down is noted
@@ -21,7 +21,7 @@ const LOSS: u32 = 1_000;
 const MOST: u32 = 10_000;
 const HOLD: u32 = 2_500;
 const RELEASE: u32 = 1_250;
-const HALF_LIFE: Duration = Duration::from_secs(15);
+const HALF_LIFE: Duration = Duration::from_secs(8);
 /// Neighbours with a penalty. The least goes first. × 48 bytes.
 const REMEMBERED: usize = 1_024;
 
@@ -58,43 +58,54 @@ impl Penalty {
 
 /// The penalties of neighbours that were lost lately.
 #[derive(Debug, Default)]
-pub(super) struct Damping(BTreeMap<Address, Penalty>);
+pub(super) struct Damping {
+    penalties: BTreeMap<Address, Penalty>,
+    /// When the next one is released.
+    due: Option<Instant>,
+}
 
 impl Damping {
     /// The link in use to a neighbour was lost.
     pub(super) fn lost(&mut self, now: Instant, neighbour: Address) {
-        if !self.0.contains_key(&neighbour) && self.0.len() >= REMEMBERED {
-            let least = self.0.iter().min_by_key(|(_, p)| p.left(now)).map(|(a, _)| *a);
-            least.and_then(|a| self.0.remove(&a));
+        if !self.penalties.contains_key(&neighbour) && self.penalties.len() >= REMEMBERED {
+            let least = self.penalties.iter().min_by_key(|(_, p)| p.left(now)).map(|(a, _)| *a);
+            least.and_then(|a| self.penalties.remove(&a));
         }
-        let before = self.0.get(&neighbour);
+        let before = self.penalties.get(&neighbour);
         let points = (before.map_or(0, |p| p.left(now)) + LOSS).min(MOST);
         let held = points >= HOLD || before.is_some_and(|p| p.held);
-        self.0.insert(neighbour, Penalty { points, at: now, held });
+        self.penalties.insert(neighbour, Penalty { points, at: now, held });
+        self.look();
     }
 
     /// Whether links to that neighbour are to be held down.
     pub(super) fn holds(&self, neighbour: &Address) -> bool {
-        self.0.get(neighbour).is_some_and(|p| p.held)
+        self.penalties.get(neighbour).is_some_and(|p| p.held)
     }
 
     /// The penalty of a neighbour.
     pub(super) fn penalty(&self, now: Instant, neighbour: &Address) -> u32 {
-        self.0.get(neighbour).map_or(0, |p| p.left(now))
+        self.penalties.get(neighbour).map_or(0, |p| p.left(now))
     }
 
     /// When the next one is released.
-    pub(super) fn due(&self) -> Option<Instant> {
-        self.0.values().filter(|p| p.held).map(Penalty::released).min()
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn look(&mut self) {
+        self.due = self.penalties.values().filter(|p| p.held).map(Penalty::released).min();
     }
 
     /// The next one whose penalty is spent; forgets what is long past.
     pub(super) fn release(&mut self, now: Instant) -> Option<Address> {
+        self.due.filter(|due| *due <= now)?;
         let over = |p: &Penalty| p.held && p.released() <= now;
-        let (neighbour, penalty) = self.0.iter_mut().find(|(_, p)| over(p))?;
+        let (neighbour, penalty) = self.penalties.iter_mut().find(|(_, p)| over(p))?;
         penalty.held = false;
         let neighbour = *neighbour;
-        self.0.retain(|_, p| p.held || p.left(now) >= LOSS / 100);
+        self.penalties.retain(|_, p| p.held || p.left(now) >= LOSS / 100);
+        self.look();
         Some(neighbour)
     }
 }
@@ -130,7 +141,7 @@ mod tests {
         assert_eq!((held(1), held(2)), (None, None));
         let seconds: Vec<u64> = [3, 5, 8, 30].map(|n| held(n).unwrap().as_secs()).to_vec();
         assert!(seconds.windows(2).all(|w| w[0] < w[1]), "{seconds:?}");
-        assert!((10..=20).contains(&seconds[0]) && seconds[3] <= 45, "{seconds:?}");
+        assert!((5..=12).contains(&seconds[0]) && seconds[3] <= 24, "{seconds:?}");
     }
 
     #[test]
@@ -148,7 +159,7 @@ mod tests {
         let mut d = Damping::default();
         for n in 0..3_000 {
             d.lost(Instant::ZERO + SEC * u32::from(n), at(n));
-            assert!(d.0.len() <= REMEMBERED);
+            assert!(d.penalties.len() <= REMEMBERED);
         }
     }
 }

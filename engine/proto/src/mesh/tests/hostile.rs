@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::convergence::ring;
 use super::world::{MS, SEC, World};
 use super::{member, stranger, word};
 use crate::base::{Address, BootEpoch, DropReason, Drops, Limits, LinkId, Wall};
@@ -271,4 +272,36 @@ proptest! {
         w.run(SEC);
         prop_assert_eq!(w.next(0, 1), Some((0, 10)));
     }
+}
+
+#[test]
+fn n11_a_hundred_thousand_announcements_a_second_hold_up_no_change_of_others() {
+    let mut w = World::wired(6, 1, &ring(6));
+    w.run(10 * SEC);
+    let genuine = word(&member(7), 1, 1, &[]);
+    let old = word(&member(2), 0, 1, &[]);
+    for n in 0u32..100_000 {
+        if n % 100 == 0 {
+            w.run(MS);
+        }
+        match n {
+            30_000 => w.cut(3),
+            60_000 => w.raise(3),
+            // Less than a quarter of a second after the change, under way all the time.
+            54_000 | 84_000 => w.assert_converged(),
+            _ => {}
+        }
+        let body = match n % 3 {
+            0 => old.to_vec(),
+            1 => genuine.to_vec(),
+            _ => {
+                let mut forged = genuine.to_vec();
+                forged[44..48].copy_from_slice(&n.to_be_bytes());
+                forged
+            }
+        };
+        let _ = refused(&mut w, &body);
+    }
+    w.run(2 * SEC);
+    w.assert_converged();
 }
