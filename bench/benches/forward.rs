@@ -10,7 +10,7 @@ use std::io::IoSlice;
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use trunkline_bench::relay::{Relay, frames};
-use trunkline_proto::base::{Lane, Limits, Priority};
+use trunkline_proto::base::{Instant, Lane, Limits, Priority};
 use trunkline_proto::stage::outgoing::{Outgoing, Run};
 use trunkline_proto::wire::package::{Header, Transit};
 use trunkline_proto::wire::packet::{self, Packet};
@@ -71,19 +71,19 @@ fn headers(c: &mut Criterion) {
 fn lanes(c: &mut Criterion) {
     let mut group = c.benchmark_group("forward/lanes");
     let frame = frames(1, 300, 1);
-    let mut outgoing = Outgoing::new(&Limits::default());
+    let (mut outgoing, now) = (Outgoing::new(&Limits::default()), Instant::ZERO);
     let priorities: Vec<Lane> = (0..8).map(|p| Lane::Data(Priority::from_low_bits(p))).collect();
     for (name, lanes) in [("one priority", &priorities[3..4]), ("all priorities", &priorities)] {
         group.throughput(Throughput::Elements(u64::from(BATCH)));
         group.bench_function(format!("push, gather, consume {BATCH}, {name}"), |b| {
             b.iter(|| {
                 for lane in lanes.iter().cycle().take(usize::from(BATCH)) {
-                    outgoing.push(*lane, Run::one(frame.clone()), |_, _| {});
+                    outgoing.push(now, *lane, Run::one(frame.clone()), |_, _| {});
                 }
                 let mut slices = [IoSlice::new(&[]); BATCH as usize];
                 let used = outgoing.gather(1 << 20, &mut slices);
                 let taken = slices[..used].iter().map(|s| s.len()).sum();
-                outgoing.consume(taken);
+                outgoing.consume(now, taken);
             });
         });
     }

@@ -13,7 +13,7 @@ use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use trunkline_proto::base::{
-    Address, BootEpoch, Chance, Hashname, Instant, Limits, LinkId, Priority, Space, Wall,
+    Address, BootEpoch, Chance, Entrance, Hashname, Instant, Limits, LinkId, Priority, Space, Wall,
 };
 use trunkline_proto::crypto::{Identity, KeyRecord, Purpose};
 use trunkline_proto::mesh::{LocalLink, Planner, RouteTable, Routing, Word};
@@ -304,7 +304,8 @@ fn broadcasts(c: &mut Criterion) {
                 (n, (r, now)) = (0, start());
             }
             now += Duration::from_millis(20);
-            r.hear_broadcast(now, LinkId(0), BytesMut::from(&frames[n][..])).unwrap();
+            r.hear_broadcast(now, (LinkId(0), Entrance::default()), BytesMut::from(&frames[n][..]))
+                .unwrap();
             n += 1;
             while let Some(output) = r.poll(now) {
                 black_box(output);
@@ -312,11 +313,14 @@ fn broadcasts(c: &mut Criterion) {
         });
     });
     let (mut r, now) = start();
-    r.hear_broadcast(now, LinkId(0), BytesMut::from(&frames[0][..])).unwrap();
+    r.hear_broadcast(now, (LinkId(0), Entrance::default()), BytesMut::from(&frames[0][..]))
+        .unwrap();
     group.bench_function("a copy", |b| {
         b.iter(|| {
             let copy = BytesMut::from(&frames[0][..]);
-            assert!(black_box(r.hear_broadcast(now, LinkId(1), copy)).is_err());
+            assert!(
+                black_box(r.hear_broadcast(now, (LinkId(1), Entrance::default()), copy)).is_err()
+            );
         });
     });
     group.finish();

@@ -138,7 +138,7 @@ impl Relay {
             let slices = &slices[..used];
             slices.iter().for_each(|slice| each(slice));
             let taken = slices.iter().map(|slice| slice.len()).sum();
-            outgoing.consume(taken);
+            outgoing.consume(self.now, taken);
             writes += 1;
         }
         writes
@@ -167,7 +167,7 @@ fn carry(now: Instant, link: LinkId, from: &mut Shard, to: &mut Shard) {
         outgoing.gather(WRITE, &mut slices);
         let mut bytes = BytesMut::from(&*slices[0]);
         let taken = bytes.len();
-        outgoing.consume(taken);
+        outgoing.consume(now, taken);
         to.received(now, WALL, link, &mut bytes);
         assert!(bytes.is_empty(), "frames are whole here");
     }

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use trunkline_proto::base::{Hashname, LinkId, Namespace, Priority};
+use trunkline_proto::base::{Hashname, Lane, LinkId, Namespace, Priority};
 use trunkline_proto::crypto::{SpaceRules, voucher};
 use trunkline_proto::gate::Hits;
 use trunkline_proto::mesh::{Reach, RouteTable};
 use trunkline_proto::message::Outbound;
+use trunkline_proto::stage::levels::Level;
 use trunkline_proto::switch::Path;
 use trunkline_proto::switch::State;
 use trunkline_proto::switch::streams::{Open, StreamStatus};
@@ -36,8 +37,8 @@ use crate::control::protocol::{
     Fault, Hop, MemberList, OperatorAsk, PingAsk, PingSummary, Probe, TraceAsk, TraceReport, codes,
 };
 use crate::control::report::{
-    LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport, StreamReport,
-    Totals, Traffic, WorkerReport,
+    LevelReport, LineReport, LinkReport, MOST_LISTED, NodeReport, ProxyReport, StatusReport,
+    StreamReport, Totals, Traffic, WorkerReport,
 };
 use crate::control::{ControlTarget, Listening, OpenProxy};
 use crate::directory::Register;
@@ -428,13 +429,15 @@ impl Owner {
                 ..LinkReport::default()
             });
         }
-        for (id, frames, bytes, waiting, dropped) in &report.written {
-            status.totals.sent.packets += frames;
-            status.totals.sent.bytes += bytes;
-            if let Some(link) = status.links.iter_mut().find(|l| l.id == id.0) {
-                link.sent = Traffic { packets: *frames, bytes: *bytes };
-                link.queued_bytes = count(*waiting);
-                link.dropped = *dropped;
+        for written in &report.written {
+            let sent = Traffic { packets: written.frames, bytes: written.bytes };
+            status.totals.sent.packets += sent.packets;
+            status.totals.sent.bytes += sent.bytes;
+            if let Some(link) = status.links.iter_mut().find(|l| l.id == written.link.0) {
+                link.sent = sent;
+                link.queued_bytes = count(written.waiting);
+                link.dropped = written.dropped;
+                link.levels = written.levels.iter().map(level).collect();
             }
         }
     }
@@ -457,6 +460,23 @@ impl Owner {
                 ..LinkReport::default()
             });
         }
+    }
+}
+
+/// One priority of a link.
+fn level((lane, (bytes, runs), level): &(Lane, (usize, usize), Level)) -> LevelReport {
+    LevelReport {
+        priority: match lane {
+            Lane::Data(priority) => priority.level().to_string(),
+            Lane::Control => "control".to_owned(),
+        },
+        queued_bytes: count(*bytes),
+        queued_runs: count(*runs),
+        sent: Traffic { packets: level.frames, bytes: level.bytes },
+        dropped: level.dropped,
+        wait_mean_us: level.waits.mean().map(micros),
+        wait_p99_us: level.waits.percentile(99).map(micros),
+        wait_max_us: level.waits.max().map(micros),
     }
 }
 

@@ -206,7 +206,7 @@ impl Alice {
             let used = outgoing.gather(usize::MAX, &mut pieces);
             let before = out.len();
             pieces[..used].iter().for_each(|piece| out.extend_from_slice(piece));
-            outgoing.consume(out.len() - before);
+            outgoing.consume(self.now, out.len() - before);
         }
         out
     }

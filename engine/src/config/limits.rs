@@ -97,6 +97,8 @@ limits! {
     ttl: count 1, 255;
     lane_bytes: bytes 64 * KIB, GIB;
     lane_items: count 16, 1_048_576;
+    // Seven of them leave the highest something.
+    lower_share: count 0, 12;
     origins: count 2, 1_000_000;
     neighbours: count 1, 1_024;
     announcement: bytes KIB, CONTROL;

@@ -110,6 +110,30 @@ pub struct LinkReport {
     pub penalty: u32,
     /// Since it became part of the mesh.
     pub up_ms: Option<u64>,
+    /// Its queues, from the most urgent; none while there is no connection.
+    pub levels: Vec<LevelReport>,
+}
+
+/// One priority of one link.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LevelReport {
+    /// `7` to `0`, or `control` for what keeps the node alive.
+    pub priority: String,
+    /// Bytes waiting.
+    pub queued_bytes: u64,
+    /// Runs of frames waiting: frames that came together and leave together.
+    pub queued_runs: u64,
+    /// Frames that left the queue.
+    pub sent: Traffic,
+    /// Frames that a full queue refused, or that had to make room.
+    pub dropped: u64,
+    /// How long those that left had waited, in the mean; none before anything left.
+    pub wait_mean_us: Option<u64>,
+    /// At most so long waited 99 of 100, rounded up to a power of two.
+    pub wait_p99_us: Option<u64>,
+    /// The longest wait.
+    pub wait_max_us: Option<u64>,
 }
 
 /// One session with another hashname.

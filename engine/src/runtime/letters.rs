@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam::channel::Sender as Reply;
-use trunkline_proto::base::{Drops, Hashname, Instant, LinkId};
+use trunkline_proto::base::{Drops, Hashname, Instant, Lane, LinkId};
 use trunkline_proto::mesh::Routing;
 use trunkline_proto::message::Outbound;
+use trunkline_proto::stage::levels::Level;
+use trunkline_proto::stage::outgoing::Outgoing;
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::streams::Open;
@@ -91,8 +93,8 @@ pub struct Report {
     pub drops: Drops,
     /// The links it reads.
     pub links: Vec<(trunkline_proto::stage::links::LinkReport, Option<usize>, SocketAddr, bool)>,
-    /// The links it writes: which, frames, bytes, bytes waiting, frames dropped.
-    pub written: Vec<(LinkId, u64, u64, usize, u64)>,
+    /// The links it writes.
+    pub written: Vec<Written>,
     /// The configured links it keeps up.
     pub dials: Vec<DialReport>,
     /// Its contacts.
@@ -121,6 +123,40 @@ pub struct Report {
     pub rounds: u64,
     /// What its gatekeeper decided.
     pub gate: trunkline_proto::gate::Hits,
+}
+
+/// What one link has sent and still holds.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Which.
+    pub link: LinkId,
+    /// Frames written whole.
+    pub frames: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Bytes waiting.
+    pub waiting: usize,
+    /// Frames dropped.
+    pub dropped: u64,
+    /// Each lane from the most urgent: bytes and runs waiting, and what has been.
+    pub levels: Vec<(Lane, (usize, usize), Level)>,
+}
+
+impl Written {
+    /// What this link has sent and still holds.
+    #[must_use]
+    pub fn of(link: LinkId, outgoing: &Outgoing) -> Self {
+        let sent = outgoing.counters();
+        let levels = outgoing.levels().rev();
+        Self {
+            link,
+            frames: sent.frames,
+            bytes: sent.bytes,
+            waiting: outgoing.bytes(),
+            dropped: sent.drops.total(),
+            levels: levels.map(|(lane, level)| (lane, outgoing.depth(lane), *level)).collect(),
+        }
+    }
 }
 
 /// The state of a configured link.

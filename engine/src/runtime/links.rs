@@ -418,7 +418,7 @@ impl WriteHalf {
             let slices = slices.get(..used).unwrap_or_default();
             match self.transport.write(slices) {
                 Ok(taken) => {
-                    outgoing.consume(taken);
+                    outgoing.consume(now, taken);
                     self.late.took(taken);
                     turn = turn.saturating_sub(taken);
                 }

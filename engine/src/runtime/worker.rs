@@ -37,7 +37,7 @@ use trunkline_proto::switch::{Answer, may_be_cut};
 use connections::Dialled;
 
 use super::clock::Clock;
-use super::letters::{Command, Letter, Report};
+use super::letters::{Command, Letter, Report, Written};
 use super::links::{Readers, Writers};
 use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
@@ -637,7 +637,7 @@ impl Worker {
             seat: self.seat,
             drops,
             links: links.collect(),
-            written: self.shard.written(),
+            written: self.shard.written().map(|(link, o)| Written::of(link, o)).collect(),
             dials: self.dials.iter().map(|d| d.report(now)).collect(),
             contacts: self.shard.switch().map(|s| s.report(now).collect()).unwrap_or_default(),
             switch: self.shard.switch().map(|s| s.counters().clone()),

@@ -4,8 +4,8 @@
 
 use trunkline::control::protocol::Act;
 use trunkline::control::report::{
-    LineReport, LinkReport, NodeReport, ProxyReport, StatusReport, StreamReport, Traffic,
-    WorkerReport,
+    LevelReport, LineReport, LinkReport, NodeReport, ProxyReport, StatusReport, StreamReport,
+    Traffic, WorkerReport,
 };
 use trunkline_proto::base::Wall;
 
@@ -41,6 +41,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     about(&report)?;
     section("links", report.totals.links_up, &report.links, links)?;
+    let busy: Vec<_> = report.links.iter().flat_map(busy_levels).collect();
+    section("queues", 0, &busy, queues)?;
     section("lines", report.totals.lines, &report.lines, lines)?;
     section("nodes", report.totals.nodes, &report.nodes, nodes)?;
     section("streams", report.totals.streams, &report.streams, streams)?;
@@ -115,6 +117,30 @@ fn links(items: &[LinkReport]) -> Table {
             print::size(l.received.bytes),
             print::size(l.queued_bytes),
             notes.into_iter().flatten().collect::<Vec<_>>().join("; "),
+        ]);
+    }
+    table
+}
+
+/// The priorities of a link that have sent or held something.
+fn busy_levels(link: &LinkReport) -> impl Iterator<Item = (&str, &LevelReport)> {
+    let used = |l: &&LevelReport| l.sent.packets + l.dropped + l.queued_runs > 0;
+    link.levels.iter().filter(used).map(|level| (link.name.as_str(), level))
+}
+
+fn queues(items: &[(&str, &LevelReport)]) -> Table {
+    let mut table =
+        Table::new(&["link", "priority", "sent", "queued", "dropped", "wait", "99 %", "longest"]);
+    for (link, l) in items {
+        table.row([
+            (*link).to_owned(),
+            l.priority.clone(),
+            print::size(l.sent.bytes),
+            print::size(l.queued_bytes),
+            l.dropped.to_string(),
+            print::round_trip(l.wait_mean_us),
+            print::round_trip(l.wait_p99_us),
+            print::round_trip(l.wait_max_us),
         ]);
     }
     table

@@ -321,7 +321,8 @@ fn report(nodes: &Nodes, got: &Yield, pids: &[u32]) -> Report {
         stalls: got.sent.stalls,
         refused: got.sent.refused,
         returned: got.failed.clone(),
-        latency: report::Latency::of(&got.received.latency),
+        latency: report::Latency::of(&got.received.latency()),
+        priorities: report::priorities(&got.received.levels, seconds),
         processes,
     }
 }

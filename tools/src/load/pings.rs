@@ -94,7 +94,8 @@ fn pinger(
                 pair.arrived(1, 1);
                 if measured {
                     done.received.measured += 1;
-                    done.received.took(span.now().saturating_sub(due));
+                    let (now, level) = (span.now(), usize::from(priority.level()));
+                    done.received.took(level, now.saturating_sub(due), now < span.ends());
                 }
             }
             Err(Failure::Code { code, .. }) => {

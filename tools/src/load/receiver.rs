@@ -16,7 +16,7 @@ const LONGEST: u64 = 60_000_000_000;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What receivers got.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Received {
     /// Messages of the time that is measured, once each.
     pub(super) measured: u64,
@@ -26,17 +26,25 @@ pub(super) struct Received {
     pub(super) duplicated: u64,
     /// Messages that are none of this run's.
     pub(super) strange: u64,
+    /// By priority, once something of it came.
+    pub(super) levels: [Option<Level>; LEVELS],
+}
+
+/// What came of one priority.
+#[derive(Clone, Debug)]
+pub(super) struct Level {
+    /// Messages that came while it was measured. Those of an overload come later.
+    pub(super) in_time: u64,
     /// From when they were due, in nanoseconds.
     pub(super) latency: Histogram<u64>,
 }
 
-impl Default for Received {
-    fn default() -> Self {
-        // The bounds are constants that the histogram takes; it grows where they are wrong.
-        let mut latency = Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| no_histogram());
-        latency.auto(true);
-        Self { measured: 0, reordered: 0, duplicated: 0, strange: 0, latency }
-    }
+/// A histogram of latencies.
+pub(super) fn histogram() -> Histogram<u64> {
+    // The bounds are constants that the histogram takes; it grows where they are wrong.
+    let mut latency = Histogram::new_with_max(LONGEST, 3).unwrap_or_else(|_| no_histogram());
+    latency.auto(true);
+    latency
 }
 
 fn no_histogram() -> Histogram<u64> {
@@ -51,13 +59,36 @@ impl Received {
         self.reordered += other.reordered;
         self.duplicated += other.duplicated;
         self.strange += other.strange;
-        // Both have the same bounds, or grow.
-        let _ = self.latency.add(&other.latency);
+        for (level, other) in self.levels.iter_mut().zip(&other.levels) {
+            match (level, other) {
+                (_, None) => {}
+                (Some(level), Some(other)) => {
+                    level.in_time += other.in_time;
+                    // Both have the same bounds, or grow.
+                    let _ = level.latency.add(&other.latency);
+                }
+                (level @ None, Some(other)) => *level = Some(other.clone()),
+            }
+        }
     }
 
-    /// Notes how long something took from when it was due.
-    pub(super) fn took(&mut self, nanos: u64) {
-        self.latency.saturating_record(nanos.clamp(1, LONGEST));
+    /// Notes how long something of a priority took from when it was due, and whether it came while
+    /// it was measured.
+    pub(super) fn took(&mut self, level: usize, nanos: u64, in_time: bool) {
+        let Some(level) = self.levels.get_mut(level) else { return };
+        let level = level.get_or_insert_with(|| Level { in_time: 0, latency: histogram() });
+        level.in_time += u64::from(in_time);
+        level.latency.saturating_record(nanos.clamp(1, LONGEST));
+    }
+
+    /// The latencies of all priorities.
+    pub(super) fn latency(&self) -> Histogram<u64> {
+        let mut all = histogram();
+        for level in self.levels.iter().flatten() {
+            // All have the same bounds, or grow.
+            let _ = all.add(&level.latency);
+        }
+        all
     }
 }
 
@@ -126,7 +157,8 @@ impl<'a> Receiver<'a> {
         } else if measured {
             self.got.measured += 1;
             self.got.reordered += u64::from(arrival == Arrival::Reordered);
-            self.got.took(now.saturating_sub(stamp.due));
+            let in_time = now < self.span.ends();
+            self.got.took(flow % LEVELS, now.saturating_sub(stamp.due), in_time);
         }
         Some((flow / LEVELS, arrival))
     }

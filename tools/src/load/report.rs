@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::arguments::Arguments;
 use super::process::Usage;
+use super::receiver::Level;
 use crate::failure::Failure;
 use crate::print::{self, Table};
 
@@ -42,8 +43,38 @@ pub(super) struct Report {
     pub(super) returned: BTreeMap<String, u64>,
     /// From when a message was due to when it came; there and back for pings.
     pub(super) latency: Latency,
+    /// The same by priority, from the most urgent, if there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) priorities: Vec<OfPriority>,
     /// What it cost, process by process.
     pub(super) processes: Vec<Node>,
+}
+
+/// What came of one priority.
+#[derive(Debug, Serialize)]
+pub(super) struct OfPriority {
+    priority: usize,
+    /// Messages that came in the time measured, a second.
+    delivered_per_s: f64,
+    /// Of all that came, whenever that was.
+    latency: Latency,
+}
+
+/// Each priority of which something came, from the most urgent; none if it is only one.
+#[must_use]
+pub(super) fn priorities(levels: &[Option<Level>], seconds: f64) -> Vec<OfPriority> {
+    if levels.iter().flatten().count() < 2 {
+        return Vec::new();
+    }
+    let known = levels.iter().enumerate().rev();
+    let of = |(priority, level): (usize, &Option<Level>)| {
+        let level = level.as_ref()?;
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 messages")]
+        let count = level.in_time as f64;
+        let delivered_per_s = if seconds > 0.0 { count / seconds } else { 0.0 };
+        Some(OfPriority { priority, delivered_per_s, latency: Latency::of(&level.latency) })
+    };
+    known.filter_map(of).collect()
 }
 
 /// Latencies, in microseconds.
@@ -122,6 +153,10 @@ impl Report {
             return print::json(&Line { settings, report: self, rates: self.rates() });
         }
         self.messages().print()?;
+        if !self.priorities.is_empty() {
+            print::line("")?;
+            self.by_priority().print()?;
+        }
         print::line("")?;
         self.costs().print()
     }
@@ -163,6 +198,20 @@ impl Report {
                 l.p50_us, l.p90_us, l.p99_us, l.p99_9_us, l.max_us
             ),
         );
+        table
+    }
+
+    fn by_priority(&self) -> Table {
+        let mut table = Table::new(&["priority", "delivered", "p50", "p99", "max"]);
+        for p in &self.priorities {
+            table.row([
+                p.priority.to_string(),
+                format!("{:.0} a second", p.delivered_per_s),
+                format!("{:.0} µs", p.latency.p50_us),
+                format!("{:.0} µs", p.latency.p99_us),
+                format!("{:.0} µs", p.latency.max_us),
+            ]);
+        }
         table
     }
 

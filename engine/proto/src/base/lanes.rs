@@ -1,13 +1,26 @@
-//! Priority lanes: a ring for each of eight levels and one above them for control traffic, with a
-//! bit mask of the ones that hold something.
+//! Priority lanes: eight levels and one above them for control traffic, with a bit mask of the ones
+//! that hold something.
 //!
-//! Strict order: the highest non-empty lane first, first in first out within a lane. Bounded in
-//! bytes and items per lane and in all. When a bound is hit the newest of the lowest level goes:
-//! if the newcomer is of the lowest level, it is the one.
+//! Strict order between lanes: the highest that holds something first. Within a lane fair shares:
+//! whoever fills it, each [`Source`] gets as many bytes as the others (`lanes/fair.rs`), and what is
+//! from one source leaves in the order in which it came. [`Lanes::share`] can promise lower levels
+//! a part of what leaves all the same (`lanes/share.rs`).
+//!
+//! Bounded in bytes and items per lane and in bytes in all. When a bound is hit, the newest of the
+//! largest source of the lowest level goes: if that is the newcomer's, the newcomer.
+//!
+//! Nothing here knows what it orders, what time it is, or when a socket has room.
 
-use std::collections::VecDeque;
+mod fair;
+mod share;
 
-use super::id::Priority;
+use core::cell::Cell;
+
+pub use fair::Walk;
+use fair::{Ring, Short};
+use share::Share;
+
+use super::id::{LinkId, Priority};
 
 /// Where something waits: a level of the data path, or above them all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,7 +35,14 @@ pub enum Lane {
 pub const LANES: usize = 9;
 
 impl Lane {
-    const fn index(self) -> usize {
+    /// All of them, from the least urgent.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> + ExactSizeIterator {
+        (0..LANES).map(Self::at)
+    }
+
+    /// Its place, counted from the least urgent.
+    #[must_use]
+    pub const fn index(self) -> usize {
         match self {
             Self::Data(p) => p.level() as usize,
             Self::Control => LANES - 1,
@@ -33,6 +53,15 @@ impl Lane {
     fn at(index: usize) -> Self {
         u8::try_from(index).ok().and_then(Priority::new).map_or(Self::Control, Self::Data)
     }
+}
+
+/// Whose bytes they are that wait: who fills a lane shares it with the others that do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Source {
+    /// This node's own.
+    Own,
+    /// What came in over a link.
+    Link(LinkId),
 }
 
 /// What can wait in a lane: something with a size.
@@ -52,84 +81,112 @@ pub struct LaneBounds {
     pub all_bytes: usize,
 }
 
-#[derive(Debug)]
-struct Ring<T> {
-    items: VecDeque<T>,
-    bytes: usize,
-}
-
-/// Nine rings and the mask of the non-empty ones.
+/// Nine lanes and the mask of the non-empty ones.
 #[derive(Debug)]
 pub struct Lanes<T> {
     rings: [Ring<T>; LANES],
     waiting: u16,
     bytes: usize,
     bounds: LaneBounds,
+    share: Share,
+    /// The number of the last walk.
+    walk: Cell<u64>,
 }
 
 impl<T: Weight> Lanes<T> {
     /// Empty lanes within `bounds`. Nothing is allocated yet.
     #[must_use]
     pub fn new(bounds: LaneBounds) -> Self {
-        let ring = |_| Ring { items: VecDeque::new(), bytes: 0 };
-        Self { rings: core::array::from_fn(ring), waiting: 0, bytes: 0, bounds }
+        let rings = core::array::from_fn(|_| Ring::default());
+        let (share, walk) = (Share::default(), Cell::new(0));
+        Self { rings, waiting: 0, bytes: 0, bounds, share, walk }
     }
 
-    /// Puts `item` at the end of `lane`. Whatever does not fit any more goes to `dropped`: the
-    /// item itself, or newer items of lower lanes that make room for it.
-    pub fn push(&mut self, lane: Lane, item: T, mut dropped: impl FnMut(Lane, T)) {
-        let size = item.bytes();
+    /// Promises each level that waits so many of a hundred bytes, whatever waits above it; with
+    /// none, as lanes are made, order is strict. Control traffic is above this as above all.
+    #[must_use]
+    pub fn with_share(mut self, percent: u8) -> Self {
+        self.share = Share::new(percent);
+        self
+    }
+
+    /// Puts `item` behind what `lane` has from `source`. Whatever does not fit any more goes to
+    /// `dropped`: the item itself, or newer ones of lower lanes or larger sources, which make room
+    /// for it.
+    pub fn push(&mut self, lane: Lane, source: Source, item: T, mut dropped: impl FnMut(Lane, T)) {
+        let (index, size) = (lane.index(), item.bytes());
         let bounds = self.bounds;
-        let Some(ring) = self.rings.get(lane.index()) else { return };
-        let fits = ring.bytes + size <= bounds.lane_bytes && ring.items.len() < bounds.lane_items;
-        if !fits || size > bounds.all_bytes {
+        let whole = bounds.lane_bytes.min(bounds.all_bytes);
+        if size > whole || bounds.lane_items == 0 {
             return dropped(lane, item);
         }
-        while self.bytes + size > bounds.all_bytes {
-            match self.lowest() {
-                Some(low) if low < lane => {
-                    if let Some(victim) = self.drop_newest(low) {
-                        dropped(low, victim);
-                    }
-                }
-                _ => return dropped(lane, item),
+        loop {
+            let Some(ring) = self.rings.get(index) else { return };
+            let (low, short) = if ring.bytes + size > bounds.lane_bytes {
+                (index, Short::Bytes)
+            } else if ring.items >= bounds.lane_items {
+                (index, Short::Items)
+            } else if self.bytes + size > bounds.all_bytes {
+                (self.waiting.trailing_zeros() as usize, Short::Bytes)
+            } else {
+                break;
+            };
+            let newcomer = (low == index).then_some((source, size));
+            let victim = if low > index { None } else { self.drop_newest(low, short, newcomer) };
+            match victim {
+                Some(victim) => dropped(Lane::at(low), victim),
+                None => return dropped(lane, item),
             }
         }
-        if let Some(ring) = self.rings.get_mut(lane.index()) {
-            ring.bytes += size;
-            ring.items.push_back(item);
+        if let Some(ring) = self.rings.get_mut(index) {
+            ring.push(source, item, size);
         }
         self.bytes += size;
-        self.waiting |= 1 << lane.index();
+        self.waiting |= 1 << index;
     }
 
-    /// Takes the oldest item of the most urgent lane.
+    /// What [`Self::pop`] would take.
+    pub fn peek(&mut self) -> Option<(Lane, &T)> {
+        let index = self.share.choose(self.waiting)?;
+        let item = self.rings.get_mut(index)?.peek()?;
+        Some((Lane::at(index), item))
+    }
+
+    /// Takes out what leaves next.
     pub fn pop(&mut self) -> Option<(Lane, T)> {
-        let lane = self.highest()?;
-        let ring = self.rings.get_mut(lane.index())?;
-        let item = ring.items.pop_front()?;
-        self.left(lane, item.bytes());
-        Some((lane, item))
+        self.pop_within(usize::MAX)
     }
 
-    /// Puts the rest of an item just popped back at the front of its lane, whatever the bounds:
-    /// it was within them a moment ago.
-    pub fn put_back(&mut self, lane: Lane, rest: T) {
-        let size = rest.bytes();
-        if let Some(ring) = self.rings.get_mut(lane.index()) {
-            ring.bytes += size;
-            ring.items.push_front(rest);
-        }
-        self.bytes += size;
-        self.waiting |= 1 << lane.index();
+    /// Takes out what leaves next, if it has at most so many bytes.
+    #[inline]
+    pub fn pop_within(&mut self, most: usize) -> Option<(Lane, T)> {
+        let index = self.share.choose(self.waiting)?;
+        let item = self.rings.get_mut(index)?.pop_within(most)?;
+        self.left(index, item.bytes(), true);
+        Some((Lane::at(index), item))
     }
 
-    /// Everything waiting, in the order in which it will leave.
+    /// Makes what leaves next smaller: a part of it has left. If all of it has, it is gone.
+    pub fn shrink(&mut self, cut: impl FnOnce(Lane, &mut T)) {
+        let Some(index) = self.share.choose(self.waiting) else { return };
+        let Some(ring) = self.rings.get_mut(index) else { return };
+        let gone = ring.shrink(|item| cut(Lane::at(index), item));
+        self.left(index, gone, true);
+    }
+
+    /// What waits, in the order in which it will leave if nothing else comes.
+    pub fn walk(&self) -> Walk<'_, T> {
+        // The first is 1: at 0 are rings and flows that no walk has come to.
+        self.walk.set(self.walk.get() + 1);
+        Walk::new(&self.rings, self.walk.get(), self.waiting, self.share)
+    }
+
+    /// Everything that waits, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.rings.iter().rev().flat_map(|r| r.items.iter())
+        self.rings.iter().flat_map(Ring::iter)
     }
 
-    /// Takes everything out, most urgent first.
+    /// Takes everything out, as it would leave.
     pub fn drain(&mut self) -> impl Iterator<Item = (Lane, T)> + '_ {
         core::iter::from_fn(|| self.pop())
     }
@@ -137,8 +194,7 @@ impl<T: Weight> Lanes<T> {
     /// The most urgent lane that holds something.
     #[must_use]
     pub fn highest(&self) -> Option<Lane> {
-        let top = u16::BITS - self.waiting.leading_zeros();
-        (top > 0).then(|| Lane::at(top as usize - 1))
+        share::highest(self.waiting).map(Lane::at)
     }
 
     /// Bytes waiting in all lanes.
@@ -156,97 +212,34 @@ impl<T: Weight> Lanes<T> {
     /// Bytes and items waiting in one lane.
     #[must_use]
     pub fn depth(&self, lane: Lane) -> (usize, usize) {
-        self.rings.get(lane.index()).map_or((0, 0), |r| (r.bytes, r.items.len()))
+        self.rings.get(lane.index()).map_or((0, 0), |r| (r.bytes, r.items))
     }
 
-    fn lowest(&self) -> Option<Lane> {
-        (self.waiting != 0).then(|| Lane::at(self.waiting.trailing_zeros() as usize))
+    /// Drops the newest item of the largest source of a lane. A newcomer counts with what it
+    /// brings: if it is the largest, nothing is dropped.
+    fn drop_newest(
+        &mut self,
+        index: usize,
+        short: Short,
+        newcomer: Option<(Source, usize)>,
+    ) -> Option<T> {
+        let victim = self.rings.get_mut(index)?.drop_newest(short, newcomer)?;
+        self.left(index, victim.bytes(), false);
+        Some(victim)
     }
 
-    fn drop_newest(&mut self, lane: Lane) -> Option<T> {
-        let item = self.rings.get_mut(lane.index())?.items.pop_back()?;
-        self.left(lane, item.bytes());
-        Some(item)
-    }
-
-    fn left(&mut self, lane: Lane, size: usize) {
-        if let Some(ring) = self.rings.get_mut(lane.index()) {
-            ring.bytes -= size;
-            if ring.items.is_empty() {
-                self.waiting &= !(1 << lane.index());
-            }
+    /// Notes that `size` bytes are gone from a lane, sent or not.
+    #[inline]
+    fn left(&mut self, index: usize, size: usize, sent: bool) {
+        if sent {
+            self.share.sent(index, size, self.waiting);
         }
-        self.bytes -= size;
+        if self.rings.get(index).is_some_and(|ring| ring.items == 0) {
+            self.waiting &= !(1 << index);
+        }
+        self.bytes = self.bytes.saturating_sub(size);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Debug, PartialEq, Clone)]
-    struct Item(u32, usize);
-    impl Weight for Item {
-        fn bytes(&self) -> usize {
-            self.1
-        }
-    }
-
-    const SMALL: LaneBounds = LaneBounds { lane_bytes: 300, lane_items: 5, all_bytes: 600 };
-
-    fn data(level: u8) -> Lane {
-        Lane::Data(Priority::new(level).unwrap())
-    }
-
-    #[test]
-    fn n18_the_highest_lane_leaves_first_and_each_in_order() {
-        let mut lanes = Lanes::new(SMALL);
-        let order = [(data(3), 1), (data(7), 2), (data(0), 3), (data(7), 4), (Lane::Control, 5)];
-        for (lane, n) in order {
-            lanes.push(lane, Item(n, 10), |_, _| panic!("fits"));
-        }
-        assert_eq!(lanes.iter().map(|i| i.0).collect::<Vec<_>>(), [5, 2, 4, 1, 3]);
-        let left: Vec<u32> = lanes.drain().map(|(_, i)| i.0).collect();
-        assert_eq!(left, [5, 2, 4, 1, 3]);
-        assert!(lanes.is_empty() && lanes.bytes() == 0);
-    }
-
-    #[test]
-    fn n18_room_is_made_by_the_newest_of_the_lowest_level() {
-        let mut lanes = Lanes::new(SMALL);
-        for n in 0..3 {
-            lanes.push(data(0), Item(n, 100), |_, _| panic!("fits"));
-            lanes.push(data(1), Item(10 + n, 100), |_, _| panic!("fits"));
-        }
-        let mut gone = Vec::new();
-        lanes.push(data(7), Item(20, 150), |l, i| gone.push((l, i.0)));
-        assert_eq!(gone, [(data(0), 2), (data(0), 1)]);
-        gone.clear();
-        lanes.push(data(0), Item(21, 150), |l, i| gone.push((l, i.0)));
-        assert_eq!(gone, [(data(0), 21)], "a newcomer of the lowest level goes itself");
-    }
-
-    proptest! {
-        #[test]
-        fn n18_bounds_hold_and_nothing_is_lost_unnamed(
-            steps in prop::collection::vec((0u8..9, 1usize..200, any::<bool>()), 1..200)
-        ) {
-            let mut lanes = Lanes::new(SMALL);
-            let (mut pushed, mut dropped, mut popped) = (0, 0, 0);
-            for (level, size, pop) in steps {
-                let lane = Priority::new(level).map_or(Lane::Control, Lane::Data);
-                pushed += 1;
-                lanes.push(lane, Item(0, size), |_, _| dropped += 1);
-                prop_assert!(lanes.bytes() <= SMALL.all_bytes);
-                prop_assert!(lanes.depth(lane).0 <= SMALL.lane_bytes);
-                prop_assert!(lanes.depth(lane).1 <= SMALL.lane_items);
-                if pop && lanes.pop().is_some() {
-                    popped += 1;
-                }
-            }
-            prop_assert_eq!(pushed, dropped + popped + lanes.iter().count());
-            prop_assert_eq!(lanes.bytes(), lanes.iter().map(Weight::bytes).sum::<usize>());
-        }
-    }
-}
+mod tests;

@@ -65,8 +65,11 @@ pub struct Limits {
     pub ttl: u8,
     /// Bytes in one priority level of one link. 8 levels × 2 MiB = 16 MiB K.
     pub lane_bytes: usize,
-    /// Entries in one priority level of one link. 4,096 × 48 bytes = 192 KiB K.
+    /// Entries in one priority level of one link. 4,096 × 64 bytes = 256 KiB K.
     pub lane_items: usize,
+    /// Of a hundred bytes that leave a link, what each lower priority that waits gets while higher
+    /// ones have something to send. None: order is strict.
+    pub lower_share: u8,
     /// Origins in the link-state database. 10,000 × ~3 KiB = 30 MiB.
     pub origins: usize,
     /// Neighbours one announcement may list.
@@ -118,6 +121,7 @@ impl Default for Limits {
             ttl: 16,
             lane_bytes: 2 << 20,
             lane_items: 4_096,
+            lower_share: 0,
             origins: 10_000,
             neighbours: 64,
             announcement: 4_096,

@@ -20,7 +20,7 @@ pub use drops::{DropReason, Drops};
 pub use entrance::Entrance;
 pub use frame::{Frame, FramePool};
 pub use id::{Address, BootEpoch, Hashname, LineId, LinkId, Priority, Space};
-pub use lanes::{Lane, LaneBounds, Lanes};
+pub use lanes::{LANES, Lane, LaneBounds, Lanes, Source};
 pub use limits::Limits;
 pub use map::{Keyed, Map};
 pub use names::{Namespace, RecordId};

@@ -28,6 +28,7 @@ use crate::stage::forward::{Forward, Forwarded};
 use crate::stage::lines::{LineEvent, Lines};
 use crate::stage::links::{LinkEvent, LinkReport, Links};
 use crate::stage::meeting::{MeetEvent, MeetingStage};
+use crate::stage::outgoing::Outgoing;
 use crate::stage::plan::{Plan, Role};
 use crate::stage::post::{Post, Posts};
 use crate::stage::routing::{MeshEvent, RoutingStage};
@@ -465,7 +466,7 @@ impl Shard {
             },
             Role::Writer(_) => {
                 if let Some(writer) = writer {
-                    writer.handle(post, posts);
+                    writer.handle(now, post, posts);
                 }
             }
         }
@@ -598,12 +599,9 @@ impl Shard {
         self.forward.as_ref().map(Forward::counters)
     }
 
-    /// The links written on this seat: which, frames and bytes sent, bytes waiting, frames
-    /// dropped.
-    #[must_use]
-    pub fn written(&self) -> Vec<(LinkId, u64, u64, usize, u64)> {
-        let links = self.writer.iter().flat_map(Writer::report);
-        links.map(|(id, s, waiting)| (id, s.frames, s.bytes, waiting, s.drops.total())).collect()
+    /// The links written on this seat: what each has sent and still holds.
+    pub fn written(&self) -> impl Iterator<Item = (LinkId, &Outgoing)> {
+        self.writer.iter().flat_map(Writer::report)
     }
 
     /// Everything this seat dropped, by reason.
@@ -631,7 +629,7 @@ impl Shard {
         }
         if let Some(writer) = &self.writer {
             all.merge(writer.drops());
-            writer.report().for_each(|(_, sent, _)| all.merge(&sent.drops));
+            writer.report().for_each(|(_, out)| all.merge(&out.counters().drops));
         }
         all
     }

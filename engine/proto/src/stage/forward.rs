@@ -17,7 +17,7 @@ use super::post::{Post, Posts};
 use crate::base::lanes::Lane;
 use crate::base::{
     Address, Chance, DropReason, Drops, Entrance, Hashname, Instant, Limits, LineId, LinkId,
-    Priority, RateTable,
+    Priority, RateTable, Source,
 };
 use crate::crypto::LineIds;
 use crate::mesh::RouteTable;
@@ -131,7 +131,7 @@ impl Forward {
                             o.destination = destination;
                         }
                         _ => {
-                            self.flush(&mut frames, open.take(), out);
+                            self.flush(from, &mut frames, open.take(), out);
                             open = Some(Open {
                                 bytes: length,
                                 frames: 1,
@@ -143,11 +143,11 @@ impl Forward {
                     }
                 }
                 Verdict::Local => {
-                    self.flush(&mut frames, open.take(), out);
+                    self.flush(from, &mut frames, open.take(), out);
                     self.deliver(now, entrance, frames.split_to(length), out);
                 }
                 Verdict::Stop(reason, code) => {
-                    self.flush(&mut frames, open.take(), out);
+                    self.flush(from, &mut frames, open.take(), out);
                     let stopped = frames.split_to(length);
                     self.counters.drops.count(reason);
                     if let Some(code) = code {
@@ -156,7 +156,7 @@ impl Forward {
                 }
             }
         }
-        self.flush(&mut frames, open, out);
+        self.flush(from, &mut frames, open, out);
     }
 
     /// Sends packages of this node's own, whole, with their link headers: one, or several for
@@ -176,7 +176,7 @@ impl Forward {
             }
             return;
         }
-        let run = Run { bytes: packages.freeze(), frames };
+        let run = Run { bytes: packages.freeze(), frames, source: Source::Own };
         match self.routes.next(&destination) {
             Some(hop) => {
                 let writer = self.plan.writer_of(hop.link);
@@ -226,13 +226,13 @@ impl Forward {
         }
     }
 
-    fn flush(&mut self, frames: &mut BytesMut, open: Option<Open>, out: &mut Posts) {
+    fn flush(&mut self, from: LinkId, frames: &mut BytesMut, open: Option<Open>, out: &mut Posts) {
         let Some(open) = open else { return };
         let bytes = frames.split_to(open.bytes.min(frames.len())).freeze();
         self.counters.packages += u64::from(open.frames);
         self.counters.bytes += bytes.len() as u64;
         self.counters.runs += 1;
-        let run = Run { bytes, frames: open.frames };
+        let run = Run { bytes, frames: open.frames, source: Source::Link(from) };
         let lane = Lane::Data(open.priority);
         out.push(self.plan.writer_of(open.link), Post::Enqueue { link: open.link, lane, run });
     }

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod forward;
+pub mod levels;
 pub mod lines;
 pub mod links;
 pub mod meeting;

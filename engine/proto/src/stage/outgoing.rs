@@ -5,14 +5,19 @@
 //! other end is in the middle of it.
 //!
 //! A [`Run`] is several frames in one piece of memory, as they were received together for one
-//! next hop at one priority: queued, written and released as one.
+//! next hop at one priority: queued, written and released as one. Within a priority, the links that
+//! runs came in by share the link they leave by (`base/lanes.rs`).
+//!
+//! Counts for each level what left, what was dropped and how long things waited. Time is that of the
+//! round in which something was queued and written: nobody looks at a clock for a frame.
 
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use super::levels::Level;
 use crate::base::lanes::Weight;
-use crate::base::{DropReason, Drops, Lane, LaneBounds, Lanes, Limits};
+use crate::base::{DropReason, Drops, Instant, LANES, Lane, LaneBounds, Lanes, Limits, Source};
 
 /// Runs that may wait in a lane as slices of the buffers they came in.
 const DEEP: usize = 16;
@@ -26,19 +31,28 @@ pub struct Run {
     pub bytes: Bytes,
     /// How many frames.
     pub frames: u32,
+    /// Whose they are, for fair shares.
+    pub source: Source,
 }
 
 impl Run {
-    /// A single frame.
+    /// A single frame of our own.
     #[must_use]
     pub const fn one(bytes: Bytes) -> Self {
-        Self { bytes, frames: 1 }
+        Self { bytes, frames: 1, source: Source::Own }
     }
 }
 
-impl Weight for Run {
+/// A run, and since when it waits.
+#[derive(Debug)]
+struct Waiting {
+    run: Run,
+    since: Instant,
+}
+
+impl Weight for Waiting {
     fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.run.bytes.len()
     }
 }
 
@@ -60,8 +74,9 @@ pub struct Sent {
 pub struct Outgoing {
     /// The rest of a frame the socket took part of.
     unfinished: Bytes,
-    lanes: Lanes<Run>,
+    lanes: Lanes<Waiting>,
     counters: Sent,
+    levels: [Level; LANES],
 }
 
 impl Outgoing {
@@ -73,22 +88,33 @@ impl Outgoing {
             lane_items: limits.lane_items,
             all_bytes: limits.lane_bytes.saturating_mul(4),
         };
-        Self { unfinished: Bytes::new(), lanes: Lanes::new(bounds), counters: Sent::default() }
+        let lanes = Lanes::new(bounds).with_share(limits.lower_share);
+        let (unfinished, counters) = (Bytes::new(), Sent::default());
+        Self { unfinished, lanes, counters, levels: Default::default() }
     }
 
     /// Queues a run. `dropped` gets what did not fit or had to make room, frames whole.
     ///
     /// A run behind sixteen others is copied if it is small: its memory is a slice of a buffer
     /// many times its size, and a queue that stands still would hold all of it.
-    pub fn push(&mut self, lane: Lane, mut run: Run, mut dropped: impl FnMut(Lane, Run)) {
+    pub fn push(
+        &mut self,
+        now: Instant,
+        lane: Lane,
+        mut run: Run,
+        mut dropped: impl FnMut(Lane, Run),
+    ) {
         if self.lanes.depth(lane).1 >= DEEP && run.bytes.len() < SMALL {
             run.bytes = Bytes::copy_from_slice(&run.bytes);
         }
         self.counters.queued += u64::from(run.frames);
-        let drops = &mut self.counters.drops;
-        self.lanes.push(lane, run, |lane, run| {
-            drops.add(DropReason::QueueFull, u64::from(run.frames));
-            dropped(lane, run);
+        let Self { counters, levels, lanes, .. } = self;
+        let source = run.source;
+        lanes.push(lane, source, Waiting { run, since: now }, |lane, waiting| {
+            let frames = u64::from(waiting.run.frames);
+            counters.drops.add(DropReason::QueueFull, frames);
+            count(levels, lane, |level| level.dropped += frames);
+            dropped(lane, waiting.run);
         });
     }
 
@@ -107,7 +133,7 @@ impl Outgoing {
     /// Frames not yet written whole. Counts them, so not for every packet.
     #[must_use]
     pub fn frames_held(&self) -> u64 {
-        let runs = self.lanes.iter().map(|run| u64::from(run.frames));
+        let runs = self.lanes.iter().map(|waiting| u64::from(waiting.run.frames));
         u64::from(!self.unfinished.is_empty()) + runs.sum::<u64>()
     }
 
@@ -123,14 +149,19 @@ impl Outgoing {
         &self.counters
     }
 
+    /// What each lane has sent, dropped and kept waiting so far, from the least urgent.
+    pub fn levels(&self) -> impl DoubleEndedIterator<Item = (Lane, &Level)> {
+        Lane::all().zip(&self.levels)
+    }
+
     /// What should be written next, most urgent first: at most as many pieces as `slices` has
     /// room for and about `budget` bytes (the last piece is cut to it). Returns how many pieces.
     pub fn gather<'a>(&'a self, budget: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut left = budget;
         let mut used = 0;
         let first = Some(&self.unfinished).filter(|u| !u.is_empty());
-        let pieces = first.into_iter().chain(self.lanes.iter().map(|run| &run.bytes));
-        for (slot, piece) in slices.iter_mut().zip(pieces) {
+        let waiting = self.lanes.walk().map(|waiting| &waiting.run.bytes);
+        for (slot, piece) in slices.iter_mut().zip(first.into_iter().chain(waiting)) {
             if left == 0 {
                 break;
             }
@@ -142,8 +173,9 @@ impl Outgoing {
         used
     }
 
-    /// Notes that the first `written` bytes of what [`Self::gather`] gave were taken.
-    pub fn consume(&mut self, mut written: usize) {
+    /// Notes that the first `written` bytes of what [`Self::gather`] gave were taken. Nothing may
+    /// be queued between the two.
+    pub fn consume(&mut self, now: Instant, mut written: usize) {
         self.counters.bytes += written as u64;
         let first = written.min(self.unfinished.len());
         if first > 0 {
@@ -152,38 +184,39 @@ impl Outgoing {
             self.counters.frames += u64::from(self.unfinished.is_empty());
         }
         while written > 0 {
-            let Some((lane, mut run)) = self.lanes.pop() else { return };
-            if run.bytes.len() <= written {
-                written -= run.bytes.len();
-                self.counters.frames += u64::from(run.frames);
-                continue;
-            }
-            self.cut(lane, &mut run, written);
-            return;
+            let Some((lane, Waiting { run, since })) = self.lanes.pop_within(written) else {
+                return self.cut(now, written);
+            };
+            written -= run.bytes.len();
+            self.counters.frames += u64::from(run.frames);
+            let (bytes, waited) = (run.bytes.len(), now.since(since));
+            count(&mut self.levels, lane, |level| level.left(run.frames, bytes, waited));
         }
     }
 
-    /// Splits a run of which `written` bytes are gone: whole frames are done, a frame in the
-    /// middle is to be finished, the others return to their lane.
-    fn cut(&mut self, lane: Lane, run: &mut Run, written: usize) {
-        let (mut done, mut frames) = (0, 0);
-        while done < written {
-            let length = frame_length(run.bytes.get(done..).unwrap_or_default());
-            if done + length > written {
-                let end = (done + length).min(run.bytes.len());
-                self.unfinished = run.bytes.slice(written..end);
-                done = end;
-            } else {
-                done += length;
-                self.counters.frames += 1;
+    /// Splits the run that leaves next, of which `written` bytes are gone: whole frames are done, a
+    /// frame in the middle is to be finished, the others stay where they are.
+    fn cut(&mut self, now: Instant, written: usize) {
+        let Self { lanes, unfinished, counters, levels, .. } = self;
+        lanes.shrink(|lane, Waiting { run, since }| {
+            let (mut done, mut frames) = (0, 0);
+            while done < written {
+                let length = frame_length(run.bytes.get(done..).unwrap_or_default());
+                if done + length > written {
+                    let end = (done + length).min(run.bytes.len());
+                    *unfinished = run.bytes.slice(written..end);
+                    done = end;
+                } else {
+                    done += length;
+                    counters.frames += 1;
+                }
+                frames += 1;
             }
-            frames += 1;
-        }
-        run.bytes.advance(done.min(run.bytes.len()));
-        run.frames = run.frames.saturating_sub(frames);
-        if !run.bytes.is_empty() {
-            self.lanes.put_back(lane, run.clone());
-        }
+            let done = done.min(run.bytes.len());
+            run.bytes.advance(done);
+            run.frames = run.frames.saturating_sub(frames);
+            count(levels, lane, |level| level.left(frames, done, now.since(*since)));
+        });
     }
 
     /// Gives everything up, for a link that is gone. `dropped` gets every run.
@@ -191,10 +224,17 @@ impl Outgoing {
         let torn = !core::mem::take(&mut self.unfinished).is_empty();
         let drops = &mut self.counters.drops;
         drops.add(DropReason::LinkDown, u64::from(torn));
-        for (lane, run) in self.lanes.drain() {
+        for (lane, Waiting { run, .. }) in self.lanes.drain() {
             drops.add(DropReason::LinkDown, u64::from(run.frames));
             dropped(lane, run);
         }
+    }
+}
+
+/// Counts something of a lane.
+fn count(levels: &mut [Level; LANES], lane: Lane, add: impl FnOnce(&mut Level)) {
+    if let Some(level) = levels.get_mut(lane.index()) {
+        add(level);
     }
 }
 
@@ -205,110 +245,4 @@ fn frame_length(bytes: &[u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::Priority;
-    use proptest::prelude::*;
-
-    fn frame(tag: u8, body: usize) -> Vec<u8> {
-        let mut f = u16::try_from(body).unwrap().to_be_bytes().to_vec();
-        f.extend_from_slice(&[6, tag]);
-        f.resize(4 + body, tag);
-        f
-    }
-
-    fn run(frames: &[Vec<u8>]) -> Run {
-        Run { bytes: Bytes::from(frames.concat()), frames: u32::try_from(frames.len()).unwrap() }
-    }
-
-    fn data(level: u8) -> Lane {
-        Lane::Data(Priority::new(level).unwrap())
-    }
-
-    /// Writes `chunk` bytes at a time and returns the tags of the frames in order of arrival.
-    fn drain(out: &mut Outgoing, chunk: usize, mut between: impl FnMut(&mut Outgoing)) -> Vec<u8> {
-        let mut wire = Vec::new();
-        while !out.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let used = out.gather(chunk, &mut slices);
-            let bytes: Vec<u8> = slices[..used].iter().flat_map(|s| s.to_vec()).collect();
-            assert!(!bytes.is_empty() && bytes.len() <= chunk);
-            out.consume(bytes.len());
-            wire.extend(bytes);
-            between(out);
-        }
-        let mut tags = Vec::new();
-        while !wire.is_empty() {
-            let length = frame_length(&wire);
-            assert!(wire[4..length].iter().all(|b| *b == wire[3]), "a frame was torn");
-            tags.push(wire[3]);
-            wire.drain(..length);
-        }
-        tags
-    }
-
-    #[test]
-    fn n18_an_urgent_frame_waits_for_the_frame_being_written_and_no_other() {
-        let mut out = Outgoing::new(&Limits::default());
-        out.push(data(3), run(&[frame(1, 100), frame(2, 100), frame(3, 100)]), |_, _| panic!());
-        let mut urgent = Some(run(&[frame(9, 20)]));
-        let tags = drain(&mut out, 50, |o| {
-            if let Some(u) = urgent.take() {
-                o.push(data(7), u, |_, _| panic!());
-            }
-        });
-        assert_eq!(tags, [1, 9, 2, 3]);
-        assert_eq!(out.counters().frames, 4);
-    }
-
-    #[test]
-    fn c3_what_is_gathered_is_the_memory_that_was_queued() {
-        let mut out = Outgoing::new(&Limits::default());
-        let r = run(&[frame(1, 50), frame(2, 50)]);
-        let range = r.bytes.as_ptr_range();
-        out.push(data(3), r, |_, _| panic!());
-        let mut slices = [IoSlice::new(&[]); 4];
-        assert_eq!(out.gather(1 << 20, &mut slices), 1);
-        assert!(range.contains(&slices[0].as_ptr()) && slices[0].len() == 108);
-    }
-
-    #[test]
-    fn a_frame_torn_by_the_end_of_its_link_is_counted_as_dropped() {
-        let mut out = Outgoing::new(&Limits::default());
-        out.push(data(3), run(&[frame(1, 50), frame(2, 50), frame(3, 50)]), |_, _| panic!());
-        out.consume(54 + 10);
-        let balance = |o: &Outgoing| (o.counters().queued, o.counters().frames, o.frames_held());
-        assert_eq!(balance(&out), (3, 1, 2));
-        out.abandon(|_, _| {});
-        assert_eq!((balance(&out), out.counters().drops.total()), ((3, 1, 0), 2));
-    }
-
-    #[test]
-    fn a_link_that_is_gone_names_every_frame_it_takes_along() {
-        let mut out = Outgoing::new(&Limits::default());
-        out.push(data(3), run(&[frame(1, 50), frame(2, 50)]), |_, _| panic!());
-        let mut frames = 0;
-        out.abandon(|_, r| frames += r.frames);
-        assert_eq!((frames, out.counters().drops.of(DropReason::LinkDown)), (2, 2));
-        assert!(out.is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn n18_no_frame_is_torn_however_the_socket_takes_them(
-            sizes in prop::collection::vec((0u8..8, prop::collection::vec(0usize..300, 1..5)), 1..20),
-            chunk in 1usize..700
-        ) {
-            let mut out = Outgoing::new(&Limits::default());
-            let mut total = 0u64;
-            for (level, bodies) in &sizes {
-                let frames: Vec<_> = bodies.iter().map(|b| frame(*level, *b)).collect();
-                total += frames.len() as u64;
-                out.push(data(*level), run(&frames), |_, _| panic!());
-            }
-            let tags = drain(&mut out, chunk, |_| {});
-            prop_assert_eq!(tags.len() as u64, total);
-            prop_assert_eq!(out.counters().frames, total);
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,8 @@ use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::lanes::Weight;
 use crate::base::{
-    Chance, DropReason, Drops, Keyed, Lane, LaneBounds, Lanes, Limits, LinkId, Map, Priority,
+    Chance, DropReason, Drops, Instant, Keyed, Lane, LaneBounds, Lanes, Limits, LinkId, Map,
+    Priority, Source,
 };
 use crate::wire::package::Code;
 
@@ -59,7 +60,7 @@ impl Writer {
     }
 
     /// Takes a post for a writer. Others are ignored: the plan never sends them here.
-    pub fn handle(&mut self, post: Post, out: &mut Posts) {
+    pub fn handle(&mut self, now: Instant, post: Post, out: &mut Posts) {
         match post {
             Post::LinkOpened(link) => {
                 self.links.insert(link, Outgoing::new(&self.limits));
@@ -71,11 +72,11 @@ impl Writer {
                     self.drops.merge(&outgoing.counters().drops);
                 }
             }
-            Post::Enqueue { link, lane, run } => self.enqueue(link, lane, run, out),
+            Post::Enqueue { link, lane, run } => self.enqueue(now, link, lane, run, out),
             Post::SendDatagram { to, priority, bytes } => {
                 let drops = &mut self.drops;
                 let datagram = Datagram { to, bytes };
-                self.datagrams.push(Lane::Data(priority), datagram, |_, _| {
+                self.datagrams.push(Lane::Data(priority), Source::Own, datagram, |_, _| {
                     drops.count(DropReason::QueueFull);
                 });
             }
@@ -83,14 +84,14 @@ impl Writer {
         }
     }
 
-    fn enqueue(&mut self, link: LinkId, lane: Lane, run: Run, out: &mut Posts) {
+    fn enqueue(&mut self, now: Instant, link: LinkId, lane: Lane, run: Run, out: &mut Posts) {
         let forward = self.plan.forward_of(link);
         let Some(outgoing) = self.links.get_mut(&link) else {
             self.drops.add(DropReason::LinkDown, u64::from(run.frames));
             return tell(lane, run, forward, Code::NodeDown, out);
         };
         let was_empty = outgoing.is_empty();
-        outgoing.push(lane, run, |lane, run| tell(lane, run, forward, Code::QueueFull, out));
+        outgoing.push(now, lane, run, |lane, run| tell(lane, run, forward, Code::QueueFull, out));
         if was_empty && !outgoing.is_empty() {
             self.ready.push(link);
         }
@@ -134,9 +135,9 @@ impl Writer {
         self.links.get(&link).map(Outgoing::counters)
     }
 
-    /// Every link's counters and bytes waiting, for status.
-    pub fn report(&self) -> impl Iterator<Item = (LinkId, &Sent, usize)> {
-        self.links.iter().map(|(id, o)| (*id, o.counters(), o.bytes()))
+    /// Every link with what it has sent and still holds, for status.
+    pub fn report(&self) -> impl Iterator<Item = (LinkId, &Outgoing)> {
+        self.links.iter().map(|(id, outgoing)| (*id, outgoing))
     }
 
     /// What was dropped here and not on a link that still is.

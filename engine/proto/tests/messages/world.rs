@@ -179,7 +179,7 @@ impl World {
             let number = link(from.min(to));
             let mut bytes = self.partial.remove(&(from, to)).unwrap_or_default();
             let before = bytes.len();
-            take(&mut self.places[from].shard, number, &mut bytes);
+            take(self.now, &mut self.places[from].shard, number, &mut bytes);
             any |= bytes.len() > before;
             let mut onward = BytesMut::new();
             while let Ok(Some(header)) = LinkHeader::peek(&bytes)
@@ -211,7 +211,7 @@ impl World {
     }
 }
 
-fn take(shard: &mut Shard, link: LinkId, bytes: &mut BytesMut) {
+fn take(now: Instant, shard: &mut Shard, link: LinkId, bytes: &mut BytesMut) {
     let Some(writer) = shard.writer() else { return };
     while writer.take_ready().is_some() {}
     let Some(outgoing) = writer.outgoing(link) else { return };
@@ -220,6 +220,6 @@ fn take(shard: &mut Shard, link: LinkId, bytes: &mut BytesMut) {
         outgoing.gather(usize::MAX >> 1, &mut slices);
         bytes.extend_from_slice(&slices[0]);
         let taken = slices[0].len();
-        outgoing.consume(taken);
+        outgoing.consume(now, taken);
     }
 }

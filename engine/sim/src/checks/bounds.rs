@@ -20,17 +20,15 @@ pub(crate) fn seat(
     streams: &StreamLimits,
 ) -> Option<(&'static str, String)> {
     let most = limits.lane_bytes * 4 + limits.frame;
-    for (link, _, _, waiting, _) in shard.written() {
-        if waiting > most {
-            return Some(("bounds", format!("{waiting} bytes wait for link {}", link.0)));
+    for (link, outgoing) in shard.written() {
+        if outgoing.bytes() > most {
+            let text = format!("{} bytes wait for link {}", outgoing.bytes(), link.0);
+            return Some(("bounds", text));
         }
-        let outgoing = shard.writer().and_then(|w| w.outgoing(link));
-        if let Some(o) = outgoing {
-            let (sent, held) = (o.counters(), o.frames_held());
-            if sent.queued != sent.frames + sent.drops.total() + held {
-                let text = format!("link {}: {sent:?}, {held} held", link.0);
-                return Some(("conservation", text));
-            }
+        let (sent, held) = (outgoing.counters(), outgoing.frames_held());
+        if sent.queued != sent.frames + sent.drops.total() + held {
+            let text = format!("link {}: {sent:?}, {held} held", link.0);
+            return Some(("conservation", text));
         }
     }
     let contacts = shard.switch().map_or(0, |s| s.report(now).count());

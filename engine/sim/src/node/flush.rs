@@ -36,6 +36,7 @@ impl Node {
 
     /// Writes what waits, link by link, until connections are full.
     pub(super) fn write_links(&mut self, seat: usize, around: &mut Around<'_>) {
+        let (now, _) = self.clock(around.now);
         let Seat { shard, busy, writers, chance, .. } = &mut self.seats[seat];
         let Some(writer) = shard.writer() else { return };
         while let Some(link) = writer.take_ready() {
@@ -61,7 +62,7 @@ impl Node {
                 let mut bytes = BytesMut::with_capacity(budget);
                 slices[..used].iter().for_each(|s| bytes.extend_from_slice(s));
                 let bytes = bytes.freeze();
-                outgoing.consume(bytes.len());
+                outgoing.consume(now, bytes.len());
                 let watch = &mut *around.watch;
                 pipe.framer.take(bytes.clone(), |header, frame| {
                     watch.sent((self.index, link), other.map(|n| (n, far)), header, &frame);
