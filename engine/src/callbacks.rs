@@ -245,6 +245,7 @@ impl Dispatch {
     }
 
     /// Hands over an event; gives it back if nobody takes it or the queue is full.
+    #[allow(clippy::result_large_err, reason = "what nobody takes is handed back whole")]
     pub(crate) fn dispatch(&self, event: Event) -> Result<(), Event> {
         if !self.callbacks.take(&event) {
             // Changes of state are news, nothing that would be lost.
@@ -274,6 +275,7 @@ impl Dispatch {
     }
 
     /// Hands over a message, or gives it back.
+    #[allow(clippy::result_large_err, reason = "what nobody takes is handed back whole")]
     pub(crate) fn message(&self, place: usize, message: Message) -> Result<(), Message> {
         match self.dispatch(Event::Message(place, message)) {
             Err(Event::Message(_, message)) => Err(message),

@@ -87,7 +87,7 @@ fn n1_n2_links_are_opened_priced_and_closed_while_the_node_runs() {
 
 #[test]
 fn n2_links_that_cannot_be_are_refused() {
-    let (_, plan) = plans()[0].clone();
+    let (_, plan) = plans()[0];
     let mut setup = listening(0, plan, Transport::Tls);
     setup.limits.links = 2;
     let node = Engine::start(setup).expect("a node");
@@ -106,7 +106,7 @@ fn n2_links_that_cannot_be_are_refused() {
 
 #[test]
 fn n1_a_follower_hears_of_each_link_and_node_once_and_in_order() {
-    let (_, plan) = plans()[1].clone();
+    let (_, plan) = plans()[1];
     let hub = Engine::start(listening(0, plan, Transport::Tls)).expect("a hub");
     let node = Engine::start(linked(1, plan, Transport::Tls, &[&hub])).expect("a node");
     let early = node.handle().changes();

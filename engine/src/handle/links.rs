@@ -41,7 +41,10 @@ pub enum LinkError {
 
 /// The links that are kept up, by their place among all that ever were.
 #[derive(Debug, Default)]
-pub(crate) struct Dialled(Mutex<(usize, BTreeMap<usize, (String, Hashname)>)>);
+pub(crate) struct Dialled(Mutex<(usize, Names)>);
+
+/// Names and neighbours by the number of the link.
+type Names = BTreeMap<usize, (String, Hashname)>;
 
 impl Dialled {
     /// Those of the configuration.
@@ -94,7 +97,8 @@ impl Handle {
         }
         let index = self.shared.dialled.add(&dial, self.shared.limits.links)?;
         let (hashname, addresses) = (dial.hashname, dial.addresses.clone());
-        let added = self.command(self.seat_of(index), Command::AddLink { index, dial });
+        let added =
+            self.command(self.seat_of(index), Command::AddLink { index, dial: Box::new(dial) });
         if added.is_err() {
             self.shared.dialled.forget(index);
             return Err(LinkError::Busy);
@@ -104,7 +108,9 @@ impl Handle {
             let role = Role::Partition(self.plan.partition_of(&hashname.address()));
             let letter = Letter::Post(role, Post::Found(hashname, addresses));
             let worker = self.workers.get(self.plan.seat(role));
-            let _ = worker.map(|w| w.push(Lane::Urgent, letter));
+            if let Some(worker) = worker {
+                let _ = worker.push(Lane::Urgent, letter);
+            }
         }
         Ok(())
     }

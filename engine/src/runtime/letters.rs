@@ -43,6 +43,9 @@ impl Letter {
     }
 }
 
+/// A look at the link state.
+pub(crate) type Look = Box<dyn FnOnce(&Routing, Instant) + Send>;
+
 /// What the application or the owner wants of one worker.
 pub(crate) enum Command {
     /// Carry each connection to `listen` by a stream to a peer, opened for `open`.
@@ -56,7 +59,7 @@ pub(crate) enum Command {
     /// Stop listening.
     CloseProxy(ProxyId),
     /// Keep a link up.
-    AddLink { index: usize, dial: Dial },
+    AddLink { index: usize, dial: Box<Dial> },
     /// End a link, and keep it up no more. Answers whether there is one.
     CloseLink { link: LinkRef, reply: Reply<bool> },
     /// Sending over a link costs something else. Answers whether there is one.
@@ -64,7 +67,7 @@ pub(crate) enum Command {
     /// Say something to every node.
     Broadcast { what: Box<Outbound>, record: Bytes, here: bool, reply: Reply<Result<u64, Code>> },
     /// Look something up in the link state.
-    Routing(Box<dyn FnOnce(&Routing, Instant) + Send>),
+    Routing(Look),
     /// Say that everything before this was done.
     Sync(Reply<()>),
     /// How are you?

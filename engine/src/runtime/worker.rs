@@ -306,7 +306,7 @@ impl Worker {
                     self.sources.remove(token.0);
                 }
             }
-            Command::AddLink { index, dial } => self.dials.push(Dialled::new(index, dial)),
+            Command::AddLink { index, dial } => self.dials.push(Dialled::new(index, *dial)),
             Command::CloseLink { link, reply } => {
                 let _ = reply.send(self.close_link(now, link));
             }

@@ -85,6 +85,7 @@ pub struct Arrival {
 
 /// What is to become of a message that arrived.
 #[derive(Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "handed over once, and kept nowhere")]
 pub enum Taken {
     /// Whoever subscribed gets it ([`Room::takers`]).
     Delivered(Incoming, Envelope),

@@ -27,9 +27,9 @@ pub(super) struct Sent {
     ring: Vec<Left>,
 }
 
-const fn place(id: u64) -> usize {
+fn place(id: u64) -> usize {
     // MOST is a power of two that any usize holds.
-    (id & (MOST as u64 - 1)) as usize
+    usize::try_from(id & (MOST as u64 - 1)).unwrap_or(0)
 }
 
 impl Sent {
