@@ -64,7 +64,7 @@ pub(crate) enum Command {
         reply: Reply<Result<u64, DropReason>>,
     },
     /// Look something up in the link state.
-    Routing(Box<dyn FnOnce(&Routing, Instant) + Send>),
+    Routing(RoutingAsk),
     /// How are you?
     Report(Reply<Report>),
     /// Say goodbye to everyone.
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// End.
     Stop,
 }
+
+/// Something to be looked up where the link state is kept; it answers by itself.
+pub(crate) type RoutingAsk = Box<dyn FnOnce(&Routing, Instant) + Send>;
 
 /// One link of a worker.
 #[derive(Clone, Copy, Debug)]

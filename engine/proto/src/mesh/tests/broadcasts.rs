@@ -21,11 +21,10 @@ impl World {
     }
 
     fn arrivals(&self, at: usize) -> Vec<&Arrival> {
-        let arrival = |o| match o {
-            &RoutingOutput::Arrived(ref arrival) => Some(arrival),
-            _ => None,
-        };
-        self.nodes[at].events.iter().filter_map(arrival).collect()
+        let events = self.nodes[at].events.iter();
+        events
+            .filter_map(|o| if let RoutingOutput::Arrived(a) = o { Some(a) } else { None })
+            .collect()
     }
 
     /// A frame reaches a node over a wire.
