@@ -41,29 +41,32 @@ pub enum LinkError {
 
 /// The links that are kept up, by their place among all that ever were.
 #[derive(Debug, Default)]
-pub(crate) struct Dialled(Mutex<(usize, Names)>);
+pub(crate) struct Dialled(Mutex<Kept>);
 
-/// Names and neighbours by the number of the link.
-type Names = BTreeMap<usize, (String, Hashname)>;
+#[derive(Debug, Default)]
+struct Kept {
+    next: usize,
+    named: BTreeMap<usize, (String, Hashname)>,
+}
 
 impl Dialled {
     /// Those of the configuration.
     pub(crate) fn new(dials: &[Dial]) -> Self {
         let named = dials.iter().map(|d| (d.name.clone(), d.hashname)).enumerate().collect();
-        Self(Mutex::new((dials.len(), named)))
+        Self(Mutex::new(Kept { next: dials.len(), named }))
     }
 
     /// Name and neighbour of one.
     pub(crate) fn get(&self, index: usize) -> Option<(String, Hashname)> {
-        self.0.lock().1.get(&index).cloned()
+        self.0.lock().named.get(&index).cloned()
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.0.lock().1.iter().find(|(_, (n, _))| n == name).map(|(index, _)| *index)
+        self.0.lock().named.iter().find(|(_, (n, _))| n == name).map(|(index, _)| *index)
     }
 
     fn add(&self, dial: &Dial, most: usize) -> Result<usize, LinkError> {
-        let (next, named) = &mut *self.0.lock();
+        let Kept { next, named } = &mut *self.0.lock();
         if named.values().any(|(name, _)| *name == dial.name) {
             return Err(LinkError::Taken(dial.name.clone()));
         }
@@ -78,7 +81,7 @@ impl Dialled {
 
     /// It is kept up no more.
     pub(crate) fn forget(&self, index: usize) {
-        self.0.lock().1.remove(&index);
+        self.0.lock().named.remove(&index);
     }
 }
 
@@ -107,8 +110,7 @@ impl Handle {
             // As with links of the configuration: a line may find it at the same place.
             let role = Role::Partition(self.plan.partition_of(&hashname.address()));
             let letter = Letter::Post(role, Post::Found(hashname, addresses));
-            let worker = self.workers.get(self.plan.seat(role));
-            if let Some(worker) = worker {
+            if let Some(worker) = self.workers.get(self.plan.seat(role)) {
                 let _ = worker.push(Lane::Urgent, letter);
             }
         }

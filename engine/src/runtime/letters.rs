@@ -43,9 +43,6 @@ impl Letter {
     }
 }
 
-/// A look at the link state.
-pub(crate) type Look = Box<dyn FnOnce(&Routing, Instant) + Send>;
-
 /// What the application or the owner wants of one worker.
 pub(crate) enum Command {
     /// Carry each connection to `listen` by a stream to a peer, opened for `open`.
@@ -67,7 +64,7 @@ pub(crate) enum Command {
     /// Say something to every node.
     Broadcast { what: Box<Outbound>, record: Bytes, here: bool, reply: Reply<Result<u64, Code>> },
     /// Look something up in the link state.
-    Routing(Look),
+    Routing(RoutingAsk),
     /// Say that everything before this was done.
     Sync(Reply<()>),
     /// How are you?
@@ -77,6 +74,9 @@ pub(crate) enum Command {
     /// End.
     Stop,
 }
+
+/// Something to be looked up where the link state is kept; it answers by itself.
+pub(crate) type RoutingAsk = Box<dyn FnOnce(&Routing, Instant) + Send>;
 
 /// One link of a worker.
 #[derive(Clone, Copy, Debug)]

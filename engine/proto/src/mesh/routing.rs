@@ -20,6 +20,7 @@
 //! ```
 
 mod adjacent;
+mod computing;
 mod damping;
 mod judge;
 mod own;
@@ -34,15 +35,15 @@ pub use spreading::{Arrival, Spread};
 pub use status::{LinkStatus, NodeStatus};
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::broadcast::{self, Heard};
-use super::database::{Database, Entry, Slot};
+use super::database::{Database, Slot};
 use super::pace::{Pace, Rate};
-use super::routes::{Planner, Reach, RouteTable, Word};
+use super::routes::{Planner, Reach, RouteTable};
 use crate::base::{
     Address, BootEpoch, Chance, DropReason, Hashname, Instant, Limits, LinkId, Priority, Wall,
 };
@@ -51,6 +52,7 @@ use crate::wire::announce::{ANNOUNCEMENT_MAX, Announcement, Digest, Neighbour};
 use crate::wire::link::{Capabilities, Cost, NodeName};
 use crate::wire::sequence::PackTerms;
 use adjacent::{Neighbours, NewWay, Part};
+use computing::Changed;
 use damping::Damping;
 use own::Own;
 use reasons::Gone;
@@ -110,30 +112,6 @@ pub enum RoutingOutput {
     /// The mesh holds an announcement by a later record of this very node, with this serial:
     /// this process runs on old keys and is not listened to.
     Superseded(u64),
-}
-
-/// What is new in the database since routes were computed.
-#[derive(Debug)]
-enum Changed {
-    /// These origins say something else; at most `limits.origins` of them.
-    Words(BTreeSet<Address>),
-    /// Some came or went.
-    Nodes,
-}
-
-impl Default for Changed {
-    fn default() -> Self {
-        Self::Words(BTreeSet::new())
-    }
-}
-
-impl Changed {
-    fn note(&mut self, origin: Address, is_new: bool) {
-        match self {
-            Self::Words(origins) if !is_new => drop(origins.insert(origin)),
-            _ => *self = Self::Nodes,
-        }
-    }
 }
 
 /// The routing of one node. See the head of the module.
@@ -439,53 +417,4 @@ impl Routing {
         let record = Arc::clone(self.identity.record());
         let _ = self.install(now, None, &record, &body, &said);
     }
-
-    /// The routes as they should be now.
-    fn compute(&mut self, now: Instant) -> RouteTable {
-        let (version, me) = (self.table.version() + 1, self.identity.hashname());
-        let links = self.neighbours.local_links(now);
-        if let Changed::Words(origins) = core::mem::take(&mut self.changed) {
-            let words = origins.iter().filter_map(|o| self.database.get(o)).map(word);
-            if let Some(table) = self.planner.update(version, me, &links, words) {
-                return table;
-            }
-        }
-        let words = self.database.entries().map(|(_, e)| word(e));
-        self.planner.compute(version, me, &links, words)
-    }
-
-    /// A neighbour that was held down is not any more.
-    fn count_again(&mut self, now: Instant, neighbour: &Address) {
-        if self.neighbours.release(neighbour) {
-            self.own.changed(now);
-            self.schedule.want(now);
-        }
-    }
-
-    fn compute_if_due(&mut self, now: Instant) {
-        if !self.schedule.take_due(now) {
-            return;
-        }
-        let mut table = self.compute(now);
-        // Damping must not cost reach.
-        let held: Vec<Address> = self.neighbours.held_down().collect();
-        let cut_off = held.into_iter().filter(|a| table.next(a).is_none());
-        if cut_off.fold(false, |any, a| self.neighbours.release(&a) | any) {
-            self.own.changed(now);
-            table = self.compute(now);
-        }
-        if table.same_routes(&self.table) {
-            return;
-        }
-        let changes = table.changes_since(&self.table);
-        self.table = Arc::new(table);
-        self.outputs.push_back(RoutingOutput::Publish(Arc::clone(&self.table)));
-        self.outputs.extend(changes.into_iter().map(|(hashname, up)| {
-            if up { RoutingOutput::NodeUp(hashname) } else { RoutingOutput::NodeDown(hashname) }
-        }));
-    }
-}
-
-fn word(entry: &Entry) -> Word<'_> {
-    Word { hashname: entry.hashname, neighbours: &entry.neighbours }
 }

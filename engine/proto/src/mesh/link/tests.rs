@@ -413,7 +413,7 @@ fn n2_a_goodbye_is_heard_and_ends_both() {
 fn n2_only_the_legal_transitions_happen() {
     use LinkKind::*;
     let legal = [("greeting", Hello), ("proving", Proof), ("up", Heartbeat), ("up", HeartbeatEcho)];
-    let passed_on = [Announcement, Digest, Package];
+    let passed_on = [Announcement, Digest, Package, Broadcast];
     for state in ["greeting", "proving", "up"] {
         for kind in LinkKind::ALL {
             let mut p = Pair::plain();

@@ -23,10 +23,7 @@ impl World {
     fn arrivals(&self, at: usize) -> Vec<&Arrival> {
         let events = self.nodes[at].events.iter();
         events
-            .filter_map(|o| match o {
-                RoutingOutput::Arrived(arrival) => Some(arrival),
-                _ => None,
-            })
+            .filter_map(|o| if let RoutingOutput::Arrived(a) = o { Some(a) } else { None })
             .collect()
     }
 
