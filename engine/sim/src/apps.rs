@@ -17,7 +17,7 @@ use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::streams::StreamKey;
 
 use crate::checks::Violation;
-use crate::scenario::Scenario;
+use crate::scenario::{Act, Scenario};
 use crate::trace::Trace;
 use asks::Asked;
 use streams::{Half, Streamed};
@@ -49,6 +49,8 @@ pub(crate) struct Apps {
     ready: BTreeMap<Place, BTreeSet<StreamKey>>,
     naps: BTreeMap<Place, BTreeSet<(Instant, StreamKey)>>,
     pub(crate) asks: Vec<Asked>,
+    /// Somebody makes up packages: whoever saw one pass can have a copy of it come back.
+    attacked: bool,
     /// How often each node died.
     pub(crate) deaths: Vec<u32>,
     /// The first thing that must not be.
@@ -66,6 +68,7 @@ impl Apps {
             ready: BTreeMap::new(),
             naps: BTreeMap::new(),
             asks: scenario.asks.iter().map(Asked::new).collect(),
+            attacked: scenario.acts.iter().any(|(_, act)| matches!(act, Act::Attack(..))),
             deaths: vec![0; nodes],
             found: None,
         }

@@ -17,7 +17,7 @@
 //! | `streams` | bytes exactly once, in order, complete if nothing ended the stream |
 //! | `messages` | at most once, whole, unaltered; all of them where nothing goes wrong |
 //! | `progress` | nobody keeps the world from going on |
-//! | `answers` | every question is answered once |
+//! | `answers` | every question is answered, or comes back with a code, once |
 
 pub(crate) mod bounds;
 pub(crate) mod ends;

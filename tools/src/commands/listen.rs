@@ -95,7 +95,10 @@ impl Listener<'_> {
                 self.show(&message).and_then(|()| self.answer(&message))
             }
             None if self.args.json => print::json(&event),
-            None => Ok(eprintln!("listening; messages follow, until this command ends")),
+            None => {
+                eprintln!("listening; messages follow, until this command ends");
+                Ok(())
+            }
         };
         self.failed.is_ok() && self.left != Some(0)
     }

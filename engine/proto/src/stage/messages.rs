@@ -254,7 +254,7 @@ impl MessageStage {
         let body = message.payload;
         let arrival = Arrival { from, hashname, came, id, priority, entrance, body };
         let judge = &mut self.judge;
-        let taken = self.room.take(&arrival, |incoming, envelope| ask(judge, incoming, envelope));
+        let taken = self.room.take(arrival, |incoming| ask(judge, incoming));
         if let Some((code, rule)) = self.hand_over(taken, events) {
             switch.give_back(now, (from, sealed, id), code, rule);
         }
@@ -263,12 +263,10 @@ impl MessageStage {
     /// A broadcast reached this node.
     pub fn broadcast(&mut self, broadcast: &Broadcast, events: &mut impl FnMut(LineEvent)) {
         let judge = &mut self.judge;
-        let taken = self
-            .room
-            .take_broadcast(broadcast, |incoming, envelope| ask(judge, incoming, envelope));
+        let taken = self.room.take_broadcast(broadcast, |incoming| ask(judge, incoming));
         match taken {
-            Ok((incoming, envelope)) => {
-                self.hand_over(Taken::Delivered(incoming, envelope), events);
+            Ok(incoming) => {
+                self.hand_over(Taken::Delivered(incoming), events);
             }
             Err(Code::UnknownTarget) => {}
             Err(Code::Refused) => self.drops.count(DropReason::Refused),
@@ -284,16 +282,17 @@ impl MessageStage {
         events: &mut impl FnMut(LineEvent),
     ) -> Option<(Code, u16)> {
         match taken {
-            Taken::Delivered(mut incoming, envelope) => {
-                let mut takers = self.room.takers(&envelope).peekable();
-                while let Some(id) = takers.next() {
-                    if takers.peek().is_none() {
-                        events(LineEvent::Delivered(id, incoming));
-                        break;
-                    }
-                    events(LineEvent::Delivered(id, incoming.clone()));
+            Taken::Delivered(incoming) => {
+                let mut takers = self.room.takers(&incoming);
+                let first = takers.next();
+                for id in takers {
                     // The sender is told once.
-                    incoming.trace = false;
+                    let mut another = incoming.clone();
+                    another.trace = false;
+                    events(LineEvent::Delivered(id, another));
+                }
+                if let Some(id) = first {
+                    events(LineEvent::Delivered(id, incoming));
                 }
                 None
             }
@@ -341,12 +340,9 @@ impl MessageStage {
     }
 }
 
-fn ask(
-    judge: &mut Option<Box<dyn Judge>>,
-    incoming: &Incoming,
-    envelope: &Envelope,
-) -> Result<(), u16> {
+fn ask(judge: &mut Option<Box<dyn Judge>>, incoming: &Incoming) -> Result<(), u16> {
     let Some(judge) = judge else { return Ok(()) };
+    let envelope = incoming.envelope();
     judge.judge(&Asked {
         entrance: incoming.entrance,
         record: envelope.record,

@@ -166,7 +166,7 @@ impl Builders {
     /// Whether a builder is in it.
     #[must_use]
     pub const fn has(self, letter: u8) -> bool {
-        matches!(letter, b'A'..=b'Z') && self.0 & (1 << (letter.wrapping_sub(b'A') & 31)) != 0
+        letter.is_ascii_uppercase() && self.0 & (1 << (letter.wrapping_sub(b'A') & 31)) != 0
     }
 
     /// Whether everything of another set is in it.
