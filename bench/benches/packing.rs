@@ -41,8 +41,9 @@ fn packing(c: &mut Criterion) {
                 let body: Bytes = [&packed.head[..], &packed.body[..]].concat().into();
                 group.bench_function(format!("unpack {letters} {size} B"), |bench| {
                     bench.iter(|| {
-                        let (_, bytes) =
-                            registry.unpack(black_box(&body), came, 2 << 20).expect("our own");
+                        let (_, bytes) = registry
+                            .unpack(black_box(&body).clone(), came, 2 << 20)
+                            .expect("our own");
                         Envelope::parse(&bytes).expect("our own")
                     });
                 });

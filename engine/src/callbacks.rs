@@ -92,7 +92,7 @@ pub(crate) enum Event {
     /// See [`StateChange`].
     State(StateChange),
     /// A message arrived for the callback of this place.
-    Message(usize, Message),
+    Message(usize, Box<Message>),
     /// A message that nobody waits for came back.
     Returned(Returned),
     /// The node runs: what callbacks answer with.
@@ -160,7 +160,7 @@ impl Callbacks {
             Event::Returned(back) => self.returned.iter().for_each(|f| f(back)),
             Event::Message(place, message) => {
                 if let (Some((_, _, call)), Some(handle)) = (self.messages.get(place), handle) {
-                    call(handle.incoming(message));
+                    call(handle.incoming(*message));
                 }
             }
             Event::Begin(_) | Event::End => {}
@@ -275,8 +275,7 @@ impl Dispatch {
     }
 
     /// Hands over a message, or gives it back.
-    #[allow(clippy::result_large_err, reason = "what nobody takes is handed back whole")]
-    pub(crate) fn message(&self, place: usize, message: Message) -> Result<(), Message> {
+    pub(crate) fn message(&self, place: usize, message: Box<Message>) -> Result<(), Box<Message>> {
         match self.dispatch(Event::Message(place, message)) {
             Err(Event::Message(_, message)) => Err(message),
             _ => Ok(()),

@@ -115,7 +115,7 @@ mod tests {
         room.subscribe(all).unwrap();
         let envelope = Envelope::new(namespace, 1.into());
         let own = room.own(us, (id, Default::default()), &envelope, &vec![0; size].into());
-        let Taken::Delivered(message, _) = own else { panic!("{own:?}") };
+        let Taken::Delivered(message) = own else { panic!("{own:?}") };
         message
     }
 

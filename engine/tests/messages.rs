@@ -107,7 +107,8 @@ fn n21_a_request_is_answered_and_its_reply_is_as_sealed_as_it_was() {
             assert_eq!(order.record(), vec![7; 2_000], "{name}");
             assert_eq!(order.envelope().target, Some(ns("till")));
             assert_eq!(order.sequence.to_string(), letters, "{name}");
-            assert_eq!(order.hashname, Some(a.handle().hashname()));
+            assert_eq!(order.from, a.handle().hashname().address());
+            assert_eq!(order.hashname, order.proved.then(|| a.handle().hashname()));
             order.reply("here you are").expect("sent");
             let reply = asking.join().expect("asked");
             assert_eq!(reply.record(), "here you are");

@@ -81,7 +81,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(more_of_b: &str) -> Self {
+    fn new(more_of_a: &str, more_of_b: &str) -> Self {
         let dir = TempDir::new().expect("a directory");
         let [a, r, b] = ["a", "r", "b"].map(|name| keys(dir.path(), name));
         let port = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
@@ -93,7 +93,7 @@ impl Row {
         let mut row = Self { dir, b, r, running: Vec::new() };
         let b = format!("{}{more_of_b}", listen(format!("\"{at_b}\"")));
         let r = format!("{}{}", listen(format!("\"{at_r}\"")), link(at_b, &row.b));
-        let a_conf = format!("{}{}", listen(String::new()), link(at_r, &row.r));
+        let a_conf = format!("{}{}{more_of_a}", listen(String::new()), link(at_r, &row.r));
         for (name, text) in [("b", b), ("r", r), ("a", a_conf)] {
             row.running.push(start(row.dir.path(), name, &text));
         }
@@ -122,7 +122,7 @@ fn failed(output: &Output, words: &[&str]) {
 
 #[test]
 fn n21_messages_are_sent_listened_to_and_answered_from_the_command_line() {
-    let row = Row::new("");
+    let row = Row::new("", "");
     let dir = row.dir.path();
     let mut listener = Listener::start(dir, "shop.orders", &["--target", "till"]);
     let to_till = ["shop.orders", "two loaves", "--target", "till", "--record", "TestPing"];
@@ -147,18 +147,18 @@ fn n21_messages_are_sent_listened_to_and_answered_from_the_command_line() {
     let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("asked");
     piped.stdin.take().expect("a pipe").write_all(b"piped").expect("written");
     assert_eq!(piped.wait_with_output().expect("answered").stdout, b"PIPED");
-    std::fs::write(dir.join("file"), vec![b'x'; 300_000]).expect("written");
+    std::fs::write(dir.join("file"), vec![b'x'; 30_000]).expect("written");
     let asked = row.at_a("request", &["upper", "--file", "file", "--json"]);
     let asked: Value = serde_json::from_slice(&asked.stdout).expect("an object");
     let length = asked["payload"].as_str().map(str::len);
-    assert_eq!((length, &asked["from"]), (Some(400_000), &row.b.as_str().into()));
+    assert_eq!((length, &asked["from"]), (Some(40_000), &row.b.as_str().into()));
     let ended = trunkline(dir, &["listen", "a b", "--control", "b.sock"]);
     assert_eq!(ended.status.code(), Some(2), "no name for a namespace");
 }
 
 #[test]
 fn n21_each_code_can_be_had_from_the_command_line_with_the_node_that_raises_it() {
-    let row = Row::new("[messages]\nleast = \"MA\"\n[limits]\nmessage = \"100KiB\"\n");
+    let row = Row::new("", "[messages]\nleast = \"MA\"\n[limits]\nmessage = \"100KiB\"\n");
     let dir = row.dir.path();
     let (b, r) = (&row.b[..8], &row.r[..8]);
     let send = |more: &[&str]| row.at_a("send", more);
@@ -195,4 +195,32 @@ fn n21_each_code_can_be_had_from_the_command_line_with_the_node_that_raises_it()
     let stop = Command::new("kill").args(["-TERM", &row.running[0].0.0.id().to_string()]).status();
     assert!(stop.expect("a signal").success());
     failed(&asking.wait_with_output().expect("ended"), &["is stopping", b]);
+}
+
+#[test]
+fn n21_full_tables_and_nodes_that_vanish_have_their_codes_too() {
+    let limits = "[limits]\nqueued_for_open = 1\nlines_per_shard = 1\n";
+    let mut row = Row::new(&format!("[placement]\nworkers = 1\n{limits}"), "");
+    let dir = row.dir.path();
+    // There is a line to `b`, and more there may not be.
+    let to_r = ["send", &row.r, "shop", "x", "--control", "a.sock"];
+    failed(&trunkline(dir, &to_r), &["no keys", "this node"]);
+    // One message waits for a line to somebody whom nobody knows; a second one may not.
+    let nowhere = "ab".repeat(32);
+    let waits = ["send", &nowhere, "shop", "x", "--control", "a.sock"];
+    assert!(trunkline(dir, &[&waits[..], &["--no-wait"]].concat()).status.success());
+    failed(&trunkline(dir, &waits), &["a queue was full", "this node"]);
+    // The node dies with a question and comes back without it.
+    let mut listener = Listener::start(dir, "shop", &[]);
+    let mut asking = Command::new(PROGRAM);
+    asking.current_dir(dir).args(["request", &row.b, "shop", "?", "--timeout", "60s"]);
+    let asking = asking.args(["--control", "a.sock"]).stderr(Stdio::piped()).spawn();
+    let asking = asking.expect("asked");
+    listener.next();
+    let text = std::fs::read_to_string(dir.join("b.toml")).expect("its configuration");
+    let (_, more) = text.split_once("\n[listen]").expect("where it listens");
+    let more = format!("[listen]{more}");
+    drop(row.running.remove(0));
+    row.running.push(start(row.dir.path(), "b", &more));
+    failed(&asking.wait_with_output().expect("ended"), &["went away", "this node"]);
 }

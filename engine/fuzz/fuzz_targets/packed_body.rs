@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     // As it comes from the network, in a line and out of it.
     for came in [Came::Sealed, Came::Plain(letters)] {
         let body = Bytes::copy_from_slice(rest);
-        if let Ok((sequence, out)) = registry.unpack(&body, came, MOST) {
+        if let Ok((sequence, out)) = registry.unpack(body, came, MOST) {
             assert!(out.len() <= MOST);
             assert_eq!(sequence.is_sealed(), came == Came::Sealed);
             assert_eq!(registry.judge(sequence), Ok(sequence));
@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
     let body: Bytes = [&packed.head[..], &packed.body[..]].concat().into();
     let sealed = packed.sequence.is_sealed();
     let came = if sealed { Came::Sealed } else { Came::Plain(packed.sequence) };
-    let (read, out) = registry.unpack(&body, came, 2 * MOST).expect("our own");
+    let (read, out) = registry.unpack(body, came, 2 * MOST).expect("our own");
     assert_eq!(read, packed.sequence);
     let (again, at) = Envelope::parse(&out).expect("our own");
     assert_eq!((again, out.slice(at..)), (envelope, record));

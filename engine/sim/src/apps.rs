@@ -18,7 +18,7 @@ use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::streams::StreamKey;
 
 use crate::checks::Violation;
-use crate::scenario::Scenario;
+use crate::scenario::{Act, Scenario};
 use crate::trace::Trace;
 use asks::Asked;
 use says::Said;
@@ -54,6 +54,8 @@ pub(crate) struct Apps {
     naps: BTreeMap<Place, BTreeSet<(Instant, StreamKey)>>,
     pub(crate) asks: Vec<Asked>,
     pub(crate) says: Vec<Said>,
+    /// Somebody makes up packages: whoever saw one pass can have a copy of it come back.
+    attacked: bool,
     /// How often each node died.
     pub(crate) deaths: Vec<u32>,
     /// The first thing that must not be.
@@ -72,6 +74,7 @@ impl Apps {
             naps: BTreeMap::new(),
             asks: scenario.asks.iter().map(Asked::new).collect(),
             says: scenario.says.iter().map(Said::new).collect(),
+            attacked: scenario.acts.iter().any(|(_, act)| matches!(act, Act::Attack(..))),
             deaths: vec![0; nodes],
             found: None,
         }

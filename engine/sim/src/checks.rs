@@ -18,7 +18,7 @@
 //! | `messages` | at most once, whole, unaltered; all of them where nothing goes wrong |
 //! | `broadcasts` | at most once in a run, unaltered; by everybody where nothing goes wrong |
 //! | `progress` | nobody keeps the world from going on |
-//! | `answers` | every question is answered once |
+//! | `answers` | every question is answered, or comes back with a code, once |
 
 pub(crate) mod bounds;
 pub(crate) mod ends;

@@ -148,7 +148,7 @@ impl<'a> Receiver<'a> {
 
     /// Which pair it is of, and how it came.
     fn note(&mut self, now: u64, message: &Message) -> Option<(usize, Arrival)> {
-        let stamp = Stamp::read(&message.record())?;
+        let stamp = Stamp::read(message.record_bytes())?;
         let flow = usize::try_from(stamp.flow).ok()?;
         let arrival = self.flows.get_mut(flow)?.note(stamp.sequence);
         let measured = self.span.measures(stamp.due);

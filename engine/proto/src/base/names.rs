@@ -41,12 +41,17 @@ impl Namespace {
     /// # Errors
     /// As [`Self::new`].
     pub fn from_bytes(name: &[u8]) -> Result<Self, NotAName> {
-        let fits = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-        if name.is_empty() || !name.iter().all(fits) {
+        if name.is_empty() || !name.iter().all(Self::allows) {
             return Err(NotAName);
         }
         let (bytes, len) = inline(name).ok_or(NotAName)?;
         Ok(Self { bytes, len })
+    }
+
+    /// Whether a byte may be part of a name.
+    #[must_use]
+    pub const fn allows(byte: &u8) -> bool {
+        byte.is_ascii_alphanumeric() || matches!(*byte, b'.' | b'_' | b'-')
     }
 
     /// The name as bytes (ASCII).

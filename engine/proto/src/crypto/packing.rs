@@ -18,7 +18,7 @@ mod pad;
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::wire::envelope::{ENVELOPE_MAX, Envelope};
 use crate::wire::package::Code;
@@ -268,7 +268,7 @@ impl Registry {
     /// [`Unpackable`].
     pub fn unpack(
         &self,
-        body: &Bytes,
+        mut body: Bytes,
         came: Came,
         most: usize,
     ) -> Result<(Sequence, Bytes), Unpackable> {
@@ -279,6 +279,7 @@ impl Registry {
         }
         let letters = rest.get(..count).ok_or(Unpackable::Broken)?;
         let sequence = Sequence::of(letters).map_err(|_| Unpackable::Letters)?;
+        body.advance(1 + count);
         let fits = match came {
             Came::Sealed => sequence.is_sealed(),
             Came::Plain(header) => header == sequence && !sequence.is_sealed(),
@@ -290,8 +291,8 @@ impl Registry {
             NotPackable::Unknown(letter) => Unpackable::Unknown(letter),
             NotPackable::Form(_) | NotPackable::Order(..) => Unpackable::Letters,
         })?;
-        let mut bytes = body.slice(1 + count..);
-        for letter in letters.iter().rev().filter(|l| !matches!(l, b'M' | b'A')) {
+        let mut bytes = body;
+        for letter in sequence.letters().iter().rev().filter(|l| !matches!(l, b'M' | b'A')) {
             let builder = self.get(*letter).ok_or(Unpackable::Unknown(*letter))?;
             let mut out = BytesMut::new();
             builder.unpack(&bytes, most, &mut out)?;

@@ -95,7 +95,7 @@ pub struct Sending {
 pub struct Incoming {
     /// From which node.
     pub from: Address,
-    /// The same in full, if it is known here; it is where `proved`.
+    /// The same in full, if it is `proved`.
     pub hashname: Option<Hashname>,
     /// Whether the sender is proved: by the line it came in, or by its signature. Otherwise it is
     /// as good as the links on the way.
@@ -142,6 +142,12 @@ impl Incoming {
     #[must_use]
     pub const fn size(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The record where it lies, for who only looks at it.
+    #[must_use]
+    pub fn record_bytes(&self) -> &[u8] {
+        self.bytes.get(usize::from(self.record_at)..).unwrap_or_default()
     }
 
     /// The record.

@@ -19,9 +19,9 @@ use super::{
     Incoming, Outbound, Purpose, Returned, Subscription, SubscriptionId, TooManySubscriptions,
 };
 use crate::base::{Address, Entrance, Hashname, Instant, Limits, Priority};
-use crate::crypto::packing::choice::{Unsendable, Wishes, choose, is_enough};
+use crate::crypto::packing::choice::{Unsendable, Wishes, choose, demanded};
 use crate::crypto::packing::{Came, Registry};
-use crate::wire::envelope::{ENVELOPE_MAX, Envelope, Kind};
+use crate::wire::envelope::{ENVELOPE_MAX, Envelope, Glance, Kind};
 use crate::wire::package::{Code, Sequence};
 use crate::wire::sequence::{Builders, PackTerms};
 
@@ -52,6 +52,8 @@ impl Default for Settings {
 pub struct Room {
     us: Address,
     settings: Settings,
+    /// What a message must be packed by.
+    demanded: Builders,
     /// The largest message, unpacked.
     most: usize,
     /// Others' terms, as they announced them.
@@ -69,7 +71,7 @@ pub struct Room {
 pub struct Arrival {
     /// From which node; proved if it came sealed.
     pub from: Address,
-    /// The same in full, if it is known.
+    /// The same in full, if it is proved.
     pub hashname: Option<Hashname>,
     /// How it came.
     pub came: Came,
@@ -88,7 +90,7 @@ pub struct Arrival {
 #[allow(clippy::large_enum_variant, reason = "handed over once, and kept nowhere")]
 pub enum Taken {
     /// Whoever subscribed gets it ([`Room::takers`]).
-    Delivered(Incoming, Envelope),
+    Delivered(Incoming),
     /// It answers our request of this id.
     Reply(u64, Incoming),
     /// It goes back.
@@ -101,6 +103,7 @@ impl Room {
     pub fn new(us: Address, settings: Settings, limits: &Limits) -> Self {
         Self {
             us,
+            demanded: demanded(&settings.registry, settings.terms.least),
             settings,
             most: limits.message,
             terms: BTreeMap::new(),
@@ -141,8 +144,12 @@ impl Room {
     }
 
     /// Who takes a message.
-    pub fn takers(&self, envelope: &Envelope) -> impl Iterator<Item = SubscriptionId> + '_ {
-        self.subscriptions.takers(&envelope.namespace, envelope.target)
+    pub fn takers<'a>(
+        &'a self,
+        incoming: &'a Incoming,
+    ) -> impl Iterator<Item = SubscriptionId> + 'a {
+        let glance = Glance::at(&incoming.bytes).ok();
+        glance.into_iter().flat_map(|g| self.subscriptions.takers(g.namespace, g.target))
     }
 
     /// How a message to a node is to be packed.
@@ -205,28 +212,28 @@ impl Room {
     /// Unpacks and judges a message. `judge` is the gatekeeper: it says which rule refuses.
     pub fn take(
         &mut self,
-        arrival: &Arrival,
-        judge: impl FnOnce(&Incoming, &Envelope) -> Result<(), u16>,
+        mut arrival: Arrival,
+        judge: impl FnOnce(&Incoming) -> Result<(), u16>,
     ) -> Taken {
         if self.closing {
             return Taken::Back(Code::ShuttingDown, 0);
         }
-        let registry = &self.settings.registry;
-        let (sequence, bytes) = match registry.unpack(&arrival.body, arrival.came, self.most) {
+        let body = core::mem::take(&mut arrival.body);
+        let (sequence, bytes) = match self.settings.registry.unpack(body, arrival.came, self.most) {
             Ok(unpacked) => unpacked,
             Err(why) => return Taken::Back(why.code(), 0),
         };
-        if !is_enough(registry, sequence, self.settings.terms.least) {
+        if !sequence.builders().covers(self.demanded) {
             return Taken::Back(Code::SequenceTooWeak, 0);
         }
-        let Some((incoming, envelope)) = read(arrival, sequence, bytes) else {
+        let Some((incoming, local)) = read(&arrival, sequence, bytes) else {
             return Taken::Back(Code::CannotUnpack, 0);
         };
-        if envelope.local {
+        if local {
             // It says itself that it is not to be here.
             return Taken::Back(Code::Refused, 0);
         }
-        if let Kind::Reply(id) = envelope.kind {
+        if let Kind::Reply(id) = incoming.kind {
             let asked = self.requests.answered(id, &arrival.from, incoming.proved);
             return match asked {
                 Some(_) => {
@@ -236,7 +243,7 @@ impl Room {
                 None => Taken::Back(Code::UnknownTarget, 0),
             };
         }
-        self.deliver(incoming, &envelope, judge)
+        self.deliver(incoming, judge)
     }
 
     /// Takes a broadcast. Whatever becomes of it, nothing goes back.
@@ -246,8 +253,8 @@ impl Room {
     pub fn take_broadcast(
         &mut self,
         broadcast: &super::Broadcast,
-        judge: impl FnOnce(&Incoming, &Envelope) -> Result<(), u16>,
-    ) -> Result<(Incoming, Envelope), Code> {
+        judge: impl FnOnce(&Incoming) -> Result<(), u16>,
+    ) -> Result<Incoming, Code> {
         let arrival = Arrival {
             from: broadcast.origin.address(),
             hashname: Some(broadcast.origin),
@@ -255,18 +262,18 @@ impl Room {
             id: broadcast.id,
             priority: broadcast.priority,
             entrance: broadcast.entrance,
-            body: broadcast.body.clone(),
+            body: Bytes::new(),
         };
-        let registry = &self.settings.registry;
-        let (sequence, bytes) =
-            registry.unpack(&arrival.body, arrival.came, self.most).map_err(|why| why.code())?;
-        let (mut incoming, envelope) = read(&arrival, sequence, bytes).ok_or(Code::CannotUnpack)?;
-        if envelope.kind != Kind::Notice || envelope.local {
+        let (body, came) = (broadcast.body.clone(), arrival.came);
+        let unpacked = self.settings.registry.unpack(body, came, self.most);
+        let (sequence, bytes) = unpacked.map_err(|why| why.code())?;
+        let (mut incoming, local) = read(&arrival, sequence, bytes).ok_or(Code::CannotUnpack)?;
+        if incoming.kind != Kind::Notice || local {
             return Err(Code::CannotUnpack);
         }
         (incoming.proved, incoming.broadcast, incoming.trace) = (true, true, false);
-        match self.deliver(incoming, &envelope, judge) {
-            Taken::Delivered(incoming, _) => Ok((incoming, envelope)),
+        match self.deliver(incoming, judge) {
+            Taken::Delivered(incoming) => Ok(incoming),
             Taken::Back(code, _) => Err(code),
             Taken::Reply(..) => Err(Code::UnknownTarget),
         }
@@ -275,16 +282,15 @@ impl Room {
     fn deliver(
         &self,
         incoming: Incoming,
-        envelope: &Envelope,
-        judge: impl FnOnce(&Incoming, &Envelope) -> Result<(), u16>,
+        judge: impl FnOnce(&Incoming) -> Result<(), u16>,
     ) -> Taken {
-        if let Err(rule) = judge(&incoming, envelope) {
+        if let Err(rule) = judge(&incoming) {
             return Taken::Back(Code::Refused, rule);
         }
-        if self.takers(envelope).next().is_none() {
+        if self.takers(&incoming).next().is_none() {
             return Taken::Back(Code::UnknownTarget, 0);
         }
-        Taken::Delivered(incoming, *envelope)
+        Taken::Delivered(incoming)
     }
 
     /// A message of this node to itself: delivered as it is.
@@ -310,16 +316,16 @@ impl Room {
         if bytes.len() > self.most {
             return Taken::Back(Code::TooLarge, 0);
         }
-        let Some((incoming, envelope)) = read(&arrival, Sequence::MA, bytes.freeze()) else {
+        let Some((incoming, _)) = read(&arrival, Sequence::MA, bytes.freeze()) else {
             return Taken::Back(Code::CannotUnpack, 0);
         };
-        if let Kind::Reply(request) = envelope.kind {
+        if let Kind::Reply(request) = incoming.kind {
             return match self.requests.answered(request, &self.us, true) {
                 Some(_) => Taken::Reply(request, incoming),
                 None => Taken::Back(Code::UnknownTarget, 0),
             };
         }
-        self.deliver(incoming, &envelope, |_, _| Ok(()))
+        self.deliver(incoming, |_| Ok(()))
     }
 
     /// A message is said to come back from the node it was for: inside the line (`sealed`), or not.
@@ -376,8 +382,9 @@ impl Room {
     }
 }
 
-fn read(arrival: &Arrival, sequence: Sequence, bytes: Bytes) -> Option<(Incoming, Envelope)> {
-    let (envelope, at) = Envelope::parse(&bytes).ok()?;
+/// The message, and whether it says that it is local.
+fn read(arrival: &Arrival, sequence: Sequence, bytes: Bytes) -> Option<(Incoming, bool)> {
+    let Glance { kind, local, trace, length, .. } = Glance::at(&bytes).ok()?;
     let incoming = Incoming {
         from: arrival.from,
         hashname: arrival.hashname,
@@ -387,10 +394,10 @@ fn read(arrival: &Arrival, sequence: Sequence, bytes: Bytes) -> Option<(Incoming
         priority: arrival.priority,
         sequence,
         entrance: arrival.entrance,
-        kind: envelope.kind,
-        trace: envelope.trace,
+        kind,
+        trace,
         bytes,
-        record_at: u16::try_from(at).ok()?,
+        record_at: u16::try_from(length).ok()?,
     };
-    Some((incoming, envelope))
+    Some((incoming, local))
 }

@@ -24,10 +24,13 @@ pub struct Subscription {
 #[error("as many subscriptions as there may be")]
 pub struct TooManySubscriptions;
 
+/// Who takes, and to which target; all if to none.
+type Taker = (SubscriptionId, Option<Namespace>);
+
 /// The subscriptions of a node.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
-    by_namespace: BTreeMap<Namespace, Vec<(SubscriptionId, Option<Namespace>)>>,
+    by_namespace: BTreeMap<Box<[u8]>, Vec<Taker>>,
     count: usize,
     most: usize,
 }
@@ -42,7 +45,10 @@ impl Subscriptions {
             return Err(TooManySubscriptions);
         }
         self.count += 1;
-        self.by_namespace.entry(what.namespace).or_default().push((what.id, what.target));
+        self.by_namespace
+            .entry(what.namespace.as_bytes().into())
+            .or_default()
+            .push((what.id, what.target));
         Ok(())
     }
 
@@ -55,12 +61,15 @@ impl Subscriptions {
     }
 
     /// Who takes a message to this namespace and target.
-    pub(super) fn takers(
-        &self,
-        namespace: &Namespace,
-        target: Option<Namespace>,
-    ) -> impl Iterator<Item = SubscriptionId> + '_ {
+    pub(super) fn takers<'a>(
+        &'a self,
+        namespace: &[u8],
+        target: Option<&'a [u8]>,
+    ) -> impl Iterator<Item = SubscriptionId> + 'a {
         let all = self.by_namespace.get(namespace).into_iter().flatten();
-        all.filter(move |(_, t)| t.is_none() || *t == target).map(|(id, _)| *id)
+        let takes = move |t: &Option<Namespace>| {
+            t.as_ref().is_none_or(|t| target.is_some_and(|target| target == t.as_bytes()))
+        };
+        all.filter(move |(_, t)| takes(t)).map(|(id, _)| *id)
     }
 }

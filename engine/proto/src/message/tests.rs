@@ -48,7 +48,7 @@ fn arrival(letters: &str, envelope: &Envelope) -> Arrival {
 }
 
 fn take(room: &mut Room, letters: &str, envelope: &Envelope) -> Taken {
-    room.take(&arrival(letters, envelope), |_, _| Ok(()))
+    room.take(arrival(letters, envelope), |_| Ok(()))
 }
 
 fn subscribe(room: &mut Room, id: u64, namespace: &str, target: Option<&str>) {
@@ -62,15 +62,18 @@ fn n21_a_message_reaches_whoever_subscribed_to_its_namespace_and_target() {
     subscribe(&mut room, 1, "shop", None);
     subscribe(&mut room, 2, "shop", Some("till"));
     subscribe(&mut room, 3, "bank", Some("till"));
-    let takers = |room: &Room, namespace, target: Option<&str>| -> Vec<u64> {
+    let takers = |room: &mut Room, namespace, target: Option<&str>| -> Vec<u64> {
         let envelope = Envelope { target: target.map(ns), ..notice(namespace) };
-        room.takers(&envelope).map(|id| id.0).collect()
+        match take(room, "MA", &envelope) {
+            Taken::Delivered(incoming) => room.takers(&incoming).map(|id| id.0).collect(),
+            _ => Vec::new(),
+        }
     };
-    assert_eq!(takers(&room, "shop", None), [1]);
-    assert_eq!(takers(&room, "shop", Some("till")), [1, 2]);
-    assert_eq!(takers(&room, "shop", Some("door")), [1]);
-    assert_eq!(takers(&room, "bank", None), [0u64; 0]);
-    assert_eq!(takers(&room, "bank", Some("till")), [3]);
+    assert_eq!(takers(&mut room, "shop", None), [1]);
+    assert_eq!(takers(&mut room, "shop", Some("till")), [1, 2]);
+    assert_eq!(takers(&mut room, "shop", Some("door")), [1]);
+    assert_eq!(takers(&mut room, "bank", None), [0u64; 0]);
+    assert_eq!(takers(&mut room, "bank", Some("till")), [3]);
     for letters in ["M", "MZ", "MA", "MZPA"] {
         assert!(matches!(take(&mut room, letters, &notice("shop")), Taken::Delivered(..)));
     }
@@ -94,7 +97,7 @@ fn n21_subscriptions_are_bounded_and_strangers_names_leave_nothing_behind() {
     for n in 0..1_000_000u32 {
         body[name_at..name_at + 8].copy_from_slice(format!("n{n:07}").as_bytes());
         let message = Arrival { body: Bytes::copy_from_slice(&body), ..template.clone() };
-        let taken = room.take(&message, |_, _| Ok(()));
+        let taken = room.take(message, |_| Ok(()));
         assert_eq!(taken, Taken::Back(Code::UnknownTarget, 0));
     }
     room.unsubscribe(SubscriptionId(1));
@@ -106,16 +109,16 @@ fn n9_a_refused_message_comes_back_with_its_rule_and_the_gatekeeper_sees_what_it
     let mut room = room("M");
     subscribe(&mut room, 1, "shop", None);
     let mut seen = None;
-    let refused = room.take(&arrival("MA", &notice("shop")), |incoming, envelope| {
-        seen = Some((incoming.from, incoming.proved, *envelope));
+    let refused = room.take(arrival("MA", &notice("shop")), |incoming| {
+        seen = Some((incoming.from, incoming.proved, incoming.envelope()));
         Err(17)
     });
     assert_eq!(refused, Taken::Back(Code::Refused, 17));
     assert_eq!(seen, Some((THEM, true, notice("shop"))));
     let plain =
         room.take(
-            &arrival("M", &notice("shop")),
-            |incoming, _| {
+            arrival("M", &notice("shop")),
+            |incoming| {
                 if incoming.proved { Ok(()) } else { Err(1) }
             },
         );
@@ -174,10 +177,10 @@ fn n21_a_request_is_answered_once_and_only_by_whom_it_was_sent_to() {
     let nobody = Taken::Back(Code::UnknownTarget, 0);
     assert_eq!(take(&mut room, "MA", &reply(41)), nobody, "another number");
     let other = Arrival { from: OTHER, ..arrival("MA", &reply(40)) };
-    assert_eq!(room.take(&other, |_, _| Ok(())), nobody, "another node");
+    assert_eq!(room.take(other, |_| Ok(())), nobody, "another node");
     assert_eq!(take(&mut room, "M", &reply(40)), nobody, "sealed was asked, plain is answered");
     // Replies to requests pass the gatekeeper.
-    let taken = room.take(&arrival("MA", &reply(40)), |_, _| Err(1));
+    let taken = room.take(arrival("MA", &reply(40)), |_| Err(1));
     assert!(matches!(taken, Taken::Reply(40, _)), "{taken:?}");
     assert_eq!(take(&mut room, "MA", &reply(40)), nobody, "twice");
 }
@@ -240,7 +243,7 @@ fn n21_what_is_local_stays_and_a_stopping_node_gives_everything_back() {
     assert_eq!(take(&mut room, "MA", &local), Taken::Back(Code::Refused, 0));
     let us = Hashname::new([1; 32]);
     let taken = room.own(us, (9, Priority::DEFAULT), &local, &Bytes::from_static(b"x"));
-    let Taken::Delivered(incoming, _) = taken else { panic!("{taken:?}") };
+    let Taken::Delivered(incoming) = taken else { panic!("{taken:?}") };
     assert_eq!((incoming.record(), incoming.envelope()), ("x".into(), local));
     room.leaves(at(0), 1, THEM, true, &Purpose::Request(Duration::from_secs(9)));
     let ended = room.close();
@@ -267,18 +270,18 @@ fn n8_a_broadcast_is_judged_by_its_inner_message_and_wants_no_answer() {
         }
     };
     for letters in ["M", "MZ"] {
-        let (incoming, envelope) =
-            room.take_broadcast(&broadcast(letters, &notice("news")), |_, _| Ok(())).unwrap();
-        assert!(incoming.broadcast && incoming.proved && envelope == notice("news"));
+        let incoming =
+            room.take_broadcast(&broadcast(letters, &notice("news")), |_| Ok(())).unwrap();
+        assert!(incoming.broadcast && incoming.proved && incoming.envelope() == notice("news"));
     }
-    let refused = room.take_broadcast(&broadcast("M", &notice("news")), |i, e| {
-        assert!(i.proved && e.namespace == ns("news"));
+    let refused = room.take_broadcast(&broadcast("M", &notice("news")), |i| {
+        assert!(i.proved && i.envelope().namespace == ns("news"));
         Err(4)
     });
     assert_eq!(refused.err(), Some(Code::Refused));
     for kind in [Kind::Request, Kind::Reply(1)] {
         let wants = Envelope { kind, ..notice("news") };
-        let refused = room.take_broadcast(&broadcast("M", &wants), |_, _| Ok(()));
+        let refused = room.take_broadcast(&broadcast("M", &wants), |_| Ok(()));
         assert_eq!(refused.err(), Some(Code::CannotUnpack));
     }
 }

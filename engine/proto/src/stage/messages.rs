@@ -234,7 +234,7 @@ impl MessageStage {
         let body = message.payload;
         let arrival = Arrival { from, hashname, came, id, priority, entrance, body };
         let gate = &mut self.gate;
-        let taken = self.room.take(&arrival, |incoming, envelope| ask(gate, incoming, envelope));
+        let taken = self.room.take(arrival, |incoming| ask(gate, incoming));
         if let Some((code, rule)) = self.hand_over(taken, events) {
             switch.give_back(now, (from, sealed, id), code, rule);
         }
@@ -244,14 +244,14 @@ impl MessageStage {
     pub fn broadcast(&mut self, broadcast: &Broadcast, events: &mut impl FnMut(LineEvent)) {
         let (us, gate) = (self.us, &mut self.gate);
         // What this node says to all is welcome here, as are its messages to itself.
-        let judge = |incoming: &Incoming, envelope: &Envelope| match broadcast.origin == us {
+        let judge = |incoming: &Incoming| match broadcast.origin == us {
             true => Ok(()),
-            false => ask(gate, incoming, envelope),
+            false => ask(gate, incoming),
         };
         let taken = self.room.take_broadcast(broadcast, judge);
         match taken {
-            Ok((incoming, envelope)) => {
-                self.hand_over(Taken::Delivered(incoming, envelope), events);
+            Ok(incoming) => {
+                self.hand_over(Taken::Delivered(incoming), events);
             }
             Err(Code::UnknownTarget) => {}
             Err(Code::Refused) => self.drops.count(DropReason::Refused),
@@ -267,16 +267,17 @@ impl MessageStage {
         events: &mut impl FnMut(LineEvent),
     ) -> Option<(Code, u16)> {
         match taken {
-            Taken::Delivered(mut incoming, envelope) => {
-                let mut takers = self.room.takers(&envelope).peekable();
-                while let Some(id) = takers.next() {
-                    if takers.peek().is_none() {
-                        events(LineEvent::Delivered(id, incoming));
-                        break;
-                    }
-                    events(LineEvent::Delivered(id, incoming.clone()));
+            Taken::Delivered(incoming) => {
+                let mut takers = self.room.takers(&incoming);
+                let first = takers.next();
+                for id in takers {
                     // The sender is told once.
-                    incoming.trace = false;
+                    let mut another = incoming.clone();
+                    another.trace = false;
+                    events(LineEvent::Delivered(id, another));
+                }
+                if let Some(id) = first {
+                    events(LineEvent::Delivered(id, incoming));
                 }
                 None
             }
@@ -325,7 +326,8 @@ impl MessageStage {
 }
 
 /// Has a message judged by the gatekeeper: `Err` with the number of the rule that refuses it.
-fn ask(gate: &mut Gate, incoming: &Incoming, envelope: &Envelope) -> Result<(), u16> {
+fn ask(gate: &mut Gate, incoming: &Incoming) -> Result<(), u16> {
+    let envelope = incoming.envelope();
     let verdict = gate.judge(&Question {
         entrance: incoming.entrance,
         record: envelope.record,

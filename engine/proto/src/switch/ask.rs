@@ -89,7 +89,7 @@ pub enum Answer {
 pub struct Message {
     /// From whom. Proved if `sealed`, otherwise as good as the links on the way.
     pub from: Address,
-    /// The same in full, if it is known here.
+    /// The same in full, if it is proved.
     pub hashname: Option<Hashname>,
     /// How urgent it was.
     pub priority: Priority,

@@ -93,12 +93,7 @@ impl Envelope {
         let namespace = name(&mut rest)?;
         let target = (flags & TARGET != 0).then(|| name(&mut rest)).transpose()?;
         let correlation = (flags & CORRELATION != 0).then(|| take(&mut rest)).transpose()?;
-        let kind = match (flags & (WANTS_REPLY | REPLY), correlation.map(u64::from_be_bytes)) {
-            (0, None) => Kind::Notice,
-            (WANTS_REPLY, None) => Kind::Request,
-            (REPLY, Some(id)) => Kind::Reply(id),
-            _ => return Err(DropReason::Malformed),
-        };
+        let kind = kind_of(flags, correlation.map(u64::from_be_bytes))?;
         let (local, trace) = (flags & LOCAL != 0, flags & TRACE != 0);
         let envelope = Self { kind, local, trace, record, namespace, target };
         Ok((envelope, bytes.len() - rest.len()))
@@ -139,6 +134,84 @@ impl Envelope {
             out.put_u64(id);
         }
     }
+}
+
+/// An envelope where it lies: checked like [`Envelope::parse`] does, and nothing copied. For most
+/// messages it is looked at once, to find who takes them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Glance<'a> {
+    /// What kind of message.
+    pub kind: Kind,
+    /// Never leaves the node it was sent at.
+    pub local: bool,
+    /// The sender wants to be told when it was handed over.
+    pub trace: bool,
+    /// Where at the receiver it goes.
+    pub namespace: &'a [u8],
+    /// To whom there.
+    pub target: Option<&'a [u8]>,
+    /// Bytes of the envelope: the record begins there.
+    pub length: usize,
+}
+
+impl<'a> Glance<'a> {
+    /// Reads an envelope.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`], and exactly then.
+    pub fn at(bytes: &'a [u8]) -> Result<Self, DropReason> {
+        let &[version, flags, kind, ref rest @ ..] = bytes else {
+            return Err(DropReason::Truncated);
+        };
+        if version != VERSION {
+            return Err(DropReason::UnknownKind);
+        }
+        if flags & !KNOWN != 0 {
+            return Err(DropReason::Malformed);
+        }
+        let mut rest = rest;
+        match kind {
+            INTEGER => {
+                take::<8>(&mut rest)?;
+            }
+            TEXT => {
+                bounded(counted(&mut rest)?, u8::is_ascii_graphic)?;
+            }
+            UUID => {
+                take::<16>(&mut rest)?;
+            }
+            _ => return Err(DropReason::UnknownKind),
+        }
+        let namespace = bounded(counted(&mut rest)?, Namespace::allows)?;
+        let target = if flags & TARGET == 0 {
+            None
+        } else {
+            Some(bounded(counted(&mut rest)?, Namespace::allows)?)
+        };
+        let correlation = if flags & CORRELATION == 0 {
+            None
+        } else {
+            Some(u64::from_be_bytes(take(&mut rest)?))
+        };
+        let kind = kind_of(flags, correlation)?;
+        let (local, trace) = (flags & LOCAL != 0, flags & TRACE != 0);
+        Ok(Self { kind, local, trace, namespace, target, length: bytes.len() - rest.len() })
+    }
+}
+
+fn kind_of(flags: u8, correlation: Option<u64>) -> Result<Kind, DropReason> {
+    match (flags & (WANTS_REPLY | REPLY), correlation) {
+        (0, None) => Ok(Kind::Notice),
+        (WANTS_REPLY, None) => Ok(Kind::Request),
+        (REPLY, Some(id)) => Ok(Kind::Reply(id)),
+        _ => Err(DropReason::Malformed),
+    }
+}
+
+/// A name or a text as it lies, if it is one.
+fn bounded(text: &[u8], allows: impl Fn(&u8) -> bool) -> Result<&[u8], DropReason> {
+    let fine = !text.is_empty() && text.len() <= NAME_MAX && text.iter().all(allows);
+    if fine { Ok(text) } else { Err(DropReason::Malformed) }
 }
 
 /// Names and texts have at most 64 bytes.
@@ -247,12 +320,24 @@ mod tests {
             let head = bytes.len();
             bytes.extend_from_slice(&record);
             prop_assert_eq!(Envelope::parse(&bytes), Ok((envelope, head)));
+            let seen = Glance::at(&bytes).unwrap();
+            prop_assert_eq!(seen.namespace, envelope.namespace.as_bytes());
+            prop_assert_eq!(seen.target, envelope.target.as_ref().map(Namespace::as_bytes));
         }
 
         #[test]
         fn n5_any_bytes_are_an_envelope_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..250)) {
-            if let Ok((envelope, head)) = Envelope::parse(&bytes) {
-                prop_assert_eq!(&written(&envelope)[..], &bytes[..head]);
+            let glance = Glance::at(&bytes);
+            match Envelope::parse(&bytes) {
+                Ok((envelope, head)) => {
+                    prop_assert_eq!(&written(&envelope)[..], &bytes[..head]);
+                    let seen = glance.unwrap();
+                    prop_assert_eq!(
+                        (seen.kind, seen.local, seen.trace, seen.length),
+                        (envelope.kind, envelope.local, envelope.trace, head)
+                    );
+                }
+                Err(reason) => prop_assert_eq!(glance, Err(reason)),
             }
         }
     }

@@ -203,7 +203,7 @@ impl Apps {
         ask.answers += 1;
         let message = matches!(ask.spec.what, AskKind::Message(..));
         let twice = ask.answers > 1 && !message;
-        let contradicts = message && ask.arrived > 0;
+        let contradicts = message && ask.arrived > 0 && !self.attacked;
         ask.answer = Some(answer);
         if twice {
             self.blame("answers", world, node, format!("question {number} was answered twice"));

@@ -38,8 +38,9 @@ impl Worker {
                 }
                 Some(Sink::Callback(place)) => {
                     let dispatch = &self.shared.dispatch;
-                    let handed =
-                        messages.drain(..).filter_map(|m| dispatch.message(place, m).err());
+                    let handed = messages
+                        .drain(..)
+                        .filter_map(|m| dispatch.message(place, Box::new(m)).err().map(|m| *m));
                     messages = handed.collect();
                     Code::QueueFull
                 }

@@ -91,12 +91,11 @@ pub fn choose(registry: &Registry, wishes: &Wishes) -> Result<Sequence, Unsendab
     }
 }
 
-/// Whether what a message was packed by is enough for a receiver with this least sequence. What
-/// may leave its work out, as Z does, cannot be insisted on.
+/// What a message must have been packed by for a receiver with this least sequence. What may leave
+/// its work out, as Z does, cannot be insisted on.
 #[must_use]
-pub fn is_enough(registry: &Registry, applied: Sequence, least: Sequence) -> bool {
-    let demanded = Builders(least.builders().0 & registry.protecting().0);
-    applied.builders().covers(demanded)
+pub fn demanded(registry: &Registry, least: Sequence) -> Builders {
+    Builders(least.builders().0 & registry.protecting().0)
 }
 
 #[cfg(test)]
@@ -167,7 +166,8 @@ mod tests {
         let receiver = receiver("", "M", "MA");
         let wishes = Wishes { envelope: s("M"), receiver, exactly: true, ..Wishes::default() };
         assert_eq!(choose(&registry, &wishes), Ok(Sequence::M));
-        assert!(!is_enough(&registry, Sequence::M, receiver.least));
+        let demanded = demanded(&registry, receiver.least);
+        assert!(!Sequence::M.builders().covers(demanded));
         let unsaid = Wishes { envelope: None, node: s("M"), ..wishes };
         assert_eq!(choose(&registry, &unsaid), Ok(Sequence::MA), "only what a message says itself");
     }
@@ -186,7 +186,8 @@ mod tests {
         ];
         for (applied, least, enough) in cases {
             let (applied, least) = (s(applied).unwrap(), s(least).unwrap());
-            assert_eq!(is_enough(&registry, applied, least), enough, "{applied} for {least}");
+            let demanded = demanded(&registry, least);
+            assert_eq!(applied.builders().covers(demanded), enough, "{applied} for {least}");
         }
     }
 

@@ -65,13 +65,13 @@ fn n5_stripped_reordered_unknown_and_repeated_letters_are_refused() {
         (b"M\0\0A", Came::Sealed, Unpackable::Letters),
     ];
     for (letters, came, why) in cases {
-        let wrong = registry.unpack(&body(letters, &[0; 100]), came, MOST);
+        let wrong = registry.unpack(body(letters, &[0; 100]), came, MOST);
         assert_eq!(wrong, Err(why), "{:?}", letters.escape_ascii().to_string());
     }
-    let five = registry.unpack(&body(b"MZPQA", &[0; 100]), Came::Sealed, MOST);
+    let five = registry.unpack(body(b"MZPQA", &[0; 100]), Came::Sealed, MOST);
     assert_eq!(five, Err(Unpackable::Letters));
-    assert_eq!(registry.unpack(&Bytes::new(), Came::Sealed, MOST), Err(Unpackable::Broken));
-    let short = registry.unpack(&Bytes::from_static(b"\x02M"), Came::Sealed, MOST);
+    assert_eq!(registry.unpack(Bytes::new(), Came::Sealed, MOST), Err(Unpackable::Broken));
+    let short = registry.unpack(Bytes::from_static(b"\x02M"), Came::Sealed, MOST);
     assert_eq!(short, Err(Unpackable::Broken));
 }
 
@@ -80,7 +80,7 @@ fn n5_a_compression_bomb_is_refused_before_memory_is_taken() {
     let registry = Registry::standard();
     let claims = |length: u32, block: &[u8]| {
         let rest = [&length.to_be_bytes(), block].concat();
-        registry.unpack(&body(b"MZA", &rest), Came::Sealed, MOST)
+        registry.unpack(body(b"MZA", &rest), Came::Sealed, MOST)
     };
     assert_eq!(claims(u32::MAX, &[0; 100]), Err(Unpackable::TooLarge));
     assert_eq!(claims(1 << 20, &[0; 100]), Err(Unpackable::Broken), "more than 100 bytes can hold");
@@ -88,13 +88,13 @@ fn n5_a_compression_bomb_is_refused_before_memory_is_taken() {
     let zeros = Bytes::from(vec![0; 3 << 19]);
     let packed = registry.pack(s("MZA"), &envelope(), &zeros);
     assert!(packed.body.len() < 7_000);
-    let refused = registry.unpack(&whole(&packed), Came::Sealed, MOST);
+    let refused = registry.unpack(whole(&packed), Came::Sealed, MOST);
     assert_eq!(refused, Err(Unpackable::TooLarge));
     assert_eq!(Unpackable::TooLarge.code(), Code::TooLarge);
     // One that lies: it says less than it holds.
     let mut lies = whole(&packed).to_vec();
     lies[4..8].copy_from_slice(&1_000u32.to_be_bytes());
-    assert_eq!(registry.unpack(&lies.into(), Came::Sealed, MOST), Err(Unpackable::Broken));
+    assert_eq!(registry.unpack(lies.into(), Came::Sealed, MOST), Err(Unpackable::Broken));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn n14_a_further_builder_is_registered_once_and_under_a_letter_of_its_own() {
     assert_eq!(registry.judge(s("MRA")), Err(NotPackable::Unknown(b'R')));
     registry.register(Arc::new(Named(b'R'))).unwrap();
     let packed = registry.pack(s("MRZA"), &envelope(), &Bytes::from_static(&[7; 500]));
-    let (sequence, bytes) = registry.unpack(&whole(&packed), Came::Sealed, MOST).unwrap();
+    let (sequence, bytes) = registry.unpack(whole(&packed), Came::Sealed, MOST).unwrap();
     assert_eq!((sequence, &bytes[bytes.len() - 3..]), (s("MRZA"), &[7, 7, 7][..]));
     assert_eq!(registry.judge(s("MZRA")), Err(NotPackable::Order(b'Z', b'R')));
 }
@@ -162,7 +162,7 @@ proptest! {
         let (registry, record) = (Registry::standard(), Bytes::from(record));
         let packed = registry.pack(s(letters), &envelope(), &record);
         let (sequence, bytes) =
-            registry.unpack(&whole(&packed), came(packed.sequence), MOST).unwrap();
+            registry.unpack(whole(&packed), came(packed.sequence), MOST).unwrap();
         prop_assert_eq!(sequence, packed.sequence);
         let (read, at) = Envelope::parse(&bytes).unwrap();
         prop_assert_eq!((read, &bytes[at..]), (envelope(), &record[..]));
@@ -175,7 +175,7 @@ proptest! {
     ) {
         let registry = Registry::standard();
         for bytes in [bytes.clone().into(), body(letters.as_bytes(), &bytes)] {
-            if let Ok((_, out)) = registry.unpack(&bytes, Came::Sealed, 1_000) {
+            if let Ok((_, out)) = registry.unpack(bytes, Came::Sealed, 1_000) {
                 prop_assert!(out.len() <= 1_000);
             }
         }
