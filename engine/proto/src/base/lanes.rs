@@ -16,7 +16,6 @@ mod share;
 
 use core::cell::Cell;
 
-pub use fair::Walk;
 use fair::{Ring, Short};
 use share::Share;
 
@@ -174,11 +173,53 @@ impl<T: Weight> Lanes<T> {
         self.left(index, gone, true);
     }
 
-    /// What waits, in the order in which it will leave if nothing else comes.
-    pub fn walk(&self) -> Walk<'_, T> {
+    /// Gives to `each` what waits, in the order in which it will leave if nothing else comes, as
+    /// long as it wants more.
+    #[inline]
+    pub fn walk<'a>(&'a self, mut each: impl FnMut(&'a T) -> bool) {
         // The first is 1: at 0 are rings and flows that no walk has come to.
-        self.walk.set(self.walk.get() + 1);
-        Walk::new(&self.rings, self.walk.get(), self.waiting, self.share)
+        let number = self.walk.get() + 1;
+        self.walk.set(number);
+        let mut waiting = self.waiting;
+        if !self.share.is_strict() {
+            return self.walk_shares(number, each);
+        }
+        while let Some(index) = share::highest(waiting) {
+            waiting &= !(1 << index);
+            let Some(ring) = self.rings.get(index) else { return };
+            if let Some(all) = ring.alone() {
+                for item in all {
+                    if !each(item) {
+                        return;
+                    }
+                }
+                continue;
+            }
+            while let Some((item, last)) = ring.step(number) {
+                if !each(item) {
+                    return;
+                }
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The same where lower levels have been promised something.
+    fn walk_shares<'a>(&'a self, number: u64, mut each: impl FnMut(&'a T) -> bool) {
+        let (mut waiting, mut share) = (self.waiting, self.share);
+        while let Some(index) = share.choose(waiting) {
+            let step = self.rings.get(index).and_then(|ring| ring.step(number));
+            let Some((item, last)) = step else { return };
+            share.sent(index, item.bytes(), waiting);
+            if last {
+                waiting &= !(1 << index);
+            }
+            if !each(item) {
+                return;
+            }
+        }
     }
 
     /// Everything that waits, in no order.

@@ -159,16 +159,16 @@ impl Outgoing {
     pub fn gather<'a>(&'a self, budget: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut left = budget;
         let mut used = 0;
-        let first = Some(&self.unfinished).filter(|u| !u.is_empty());
-        let waiting = self.lanes.walk().map(|waiting| &waiting.run.bytes);
-        for (slot, piece) in slices.iter_mut().zip(first.into_iter().chain(waiting)) {
-            if left == 0 {
-                break;
-            }
+        let mut put = |piece: &'a Bytes| {
+            let Some(slot) = slices.get_mut(used).filter(|_| left > 0) else { return false };
             let cut = piece.get(..left).unwrap_or(piece);
             *slot = IoSlice::new(cut);
             left -= cut.len();
             used += 1;
+            true
+        };
+        if self.unfinished.is_empty() || put(&self.unfinished) {
+            self.lanes.walk(|waiting| put(&waiting.run.bytes));
         }
         used
     }
