@@ -56,11 +56,17 @@ impl Lane {
 
 /// Whose bytes they are that wait: who fills a lane shares it with the others that do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Source {
-    /// This node's own.
-    Own,
+pub struct Source(u32);
+
+impl Source {
+    /// This node's own. No link lives long enough to get this number.
+    pub const OWN: Self = Self(u32::MAX);
+
     /// What came in over a link.
-    Link(LinkId),
+    #[must_use]
+    pub const fn link(link: LinkId) -> Self {
+        Self(link.0)
+    }
 }
 
 /// What can wait in a lane: something with a size.
@@ -153,19 +159,14 @@ impl<T: Weight> Lanes<T> {
 
     /// Takes out what leaves next.
     pub fn pop(&mut self) -> Option<(Lane, T)> {
-        self.pop_within(usize::MAX)
-    }
-
-    /// Takes out what leaves next, if it has at most so many bytes.
-    #[inline]
-    pub fn pop_within(&mut self, most: usize) -> Option<(Lane, T)> {
         let index = self.share.choose(self.waiting)?;
-        let item = self.rings.get_mut(index)?.pop_within(most)?;
+        let item = self.rings.get_mut(index)?.pop()?;
         self.left(index, item.bytes(), true);
         Some((Lane::at(index), item))
     }
 
     /// Makes what leaves next smaller: a part of it has left. If all of it has, it is gone.
+    #[inline]
     pub fn shrink(&mut self, cut: impl FnOnce(Lane, &mut T)) {
         let Some(index) = self.share.choose(self.waiting) else { return };
         let Some(ring) = self.rings.get_mut(index) else { return };

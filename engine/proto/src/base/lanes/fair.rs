@@ -110,23 +110,20 @@ impl<T: Weight> Ring<T> {
         self.flows.get(self.turn.place)?.items.front()
     }
 
-    /// Takes out what leaves next, if it has at most so many bytes.
-    #[inline]
-    pub(super) fn pop_within(&mut self, most: usize) -> Option<T> {
+    /// Takes out what leaves next.
+    pub(super) fn pop(&mut self) -> Option<T> {
         self.settle();
         let place = self.turn.place;
         let flow = self.flows.get_mut(place)?;
-        let size = flow.items.front()?.bytes();
-        if size > most {
-            return None;
-        }
         let item = flow.items.pop_front()?;
+        let size = item.bytes();
         flow.deficit = flow.deficit.saturating_sub(size);
         self.took(place, size);
         Some(item)
     }
 
     /// Makes what leaves next smaller; if nothing of it is left, it is gone. Gives back by how much.
+    #[inline]
     pub(super) fn shrink(&mut self, cut: impl FnOnce(&mut T)) -> usize {
         self.settle();
         let place = self.turn.place;
