@@ -16,7 +16,6 @@ mod share;
 
 use core::cell::Cell;
 
-pub use fair::Walk;
 use fair::{Ring, Short};
 use share::Share;
 
@@ -57,11 +56,17 @@ impl Lane {
 
 /// Whose bytes they are that wait: who fills a lane shares it with the others that do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Source {
-    /// This node's own.
-    Own,
+pub struct Source(u32);
+
+impl Source {
+    /// This node's own. No link lives long enough to get this number.
+    pub const OWN: Self = Self(u32::MAX);
+
     /// What came in over a link.
-    Link(LinkId),
+    #[must_use]
+    pub const fn link(link: LinkId) -> Self {
+        Self(link.0)
+    }
 }
 
 /// What can wait in a lane: something with a size.
@@ -154,19 +159,14 @@ impl<T: Weight> Lanes<T> {
 
     /// Takes out what leaves next.
     pub fn pop(&mut self) -> Option<(Lane, T)> {
-        self.pop_within(usize::MAX)
-    }
-
-    /// Takes out what leaves next, if it has at most so many bytes.
-    #[inline]
-    pub fn pop_within(&mut self, most: usize) -> Option<(Lane, T)> {
         let index = self.share.choose(self.waiting)?;
-        let item = self.rings.get_mut(index)?.pop_within(most)?;
+        let item = self.rings.get_mut(index)?.pop()?;
         self.left(index, item.bytes(), true);
         Some((Lane::at(index), item))
     }
 
     /// Makes what leaves next smaller: a part of it has left. If all of it has, it is gone.
+    #[inline]
     pub fn shrink(&mut self, cut: impl FnOnce(Lane, &mut T)) {
         let Some(index) = self.share.choose(self.waiting) else { return };
         let Some(ring) = self.rings.get_mut(index) else { return };
@@ -174,11 +174,53 @@ impl<T: Weight> Lanes<T> {
         self.left(index, gone, true);
     }
 
-    /// What waits, in the order in which it will leave if nothing else comes.
-    pub fn walk(&self) -> Walk<'_, T> {
+    /// Gives to `each` what waits, in the order in which it will leave if nothing else comes, as
+    /// long as it wants more.
+    #[inline]
+    pub fn walk<'a>(&'a self, mut each: impl FnMut(&'a T) -> bool) {
         // The first is 1: at 0 are rings and flows that no walk has come to.
-        self.walk.set(self.walk.get() + 1);
-        Walk::new(&self.rings, self.walk.get(), self.waiting, self.share)
+        let number = self.walk.get() + 1;
+        self.walk.set(number);
+        let mut waiting = self.waiting;
+        if !self.share.is_strict() {
+            return self.walk_shares(number, each);
+        }
+        while let Some(index) = share::highest(waiting) {
+            waiting &= !(1 << index);
+            let Some(ring) = self.rings.get(index) else { return };
+            if let Some(all) = ring.alone() {
+                for item in all {
+                    if !each(item) {
+                        return;
+                    }
+                }
+                continue;
+            }
+            while let Some((item, last)) = ring.step(number) {
+                if !each(item) {
+                    return;
+                }
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The same where lower levels have been promised something.
+    fn walk_shares<'a>(&'a self, number: u64, mut each: impl FnMut(&'a T) -> bool) {
+        let (mut waiting, mut share) = (self.waiting, self.share);
+        while let Some(index) = share.choose(waiting) {
+            let step = self.rings.get(index).and_then(|ring| ring.step(number));
+            let Some((item, last)) = step else { return };
+            share.sent(index, item.bytes(), waiting);
+            if last {
+                waiting &= !(1 << index);
+            }
+            if !each(item) {
+                return;
+            }
+        }
     }
 
     /// Everything that waits, in no order.

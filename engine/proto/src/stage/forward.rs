@@ -176,7 +176,7 @@ impl Forward {
             }
             return;
         }
-        let run = Run { bytes: packages.freeze(), frames, source: Source::Own };
+        let run = Run { bytes: packages.freeze(), frames, source: Source::OWN };
         match self.routes.next(&destination) {
             Some(hop) => {
                 let writer = self.plan.writer_of(hop.link);
@@ -232,7 +232,7 @@ impl Forward {
         self.counters.packages += u64::from(open.frames);
         self.counters.bytes += bytes.len() as u64;
         self.counters.runs += 1;
-        let run = Run { bytes, frames: open.frames, source: Source::Link(from) };
+        let run = Run { bytes, frames: open.frames, source: Source::link(from) };
         let lane = Lane::Data(open.priority);
         out.push(self.plan.writer_of(open.link), Post::Enqueue { link: open.link, lane, run });
     }

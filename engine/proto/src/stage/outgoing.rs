@@ -39,7 +39,7 @@ impl Run {
     /// A single frame of our own.
     #[must_use]
     pub const fn one(bytes: Bytes) -> Self {
-        Self { bytes, frames: 1, source: Source::Own }
+        Self { bytes, frames: 1, source: Source::OWN }
     }
 }
 
@@ -159,16 +159,16 @@ impl Outgoing {
     pub fn gather<'a>(&'a self, budget: usize, slices: &mut [IoSlice<'a>]) -> usize {
         let mut left = budget;
         let mut used = 0;
-        let first = Some(&self.unfinished).filter(|u| !u.is_empty());
-        let waiting = self.lanes.walk().map(|waiting| &waiting.run.bytes);
-        for (slot, piece) in slices.iter_mut().zip(first.into_iter().chain(waiting)) {
-            if left == 0 {
-                break;
-            }
+        let mut put = |piece: &'a Bytes| {
+            let Some(slot) = slices.get_mut(used).filter(|_| left > 0) else { return false };
             let cut = piece.get(..left).unwrap_or(piece);
             *slot = IoSlice::new(cut);
             left -= cut.len();
             used += 1;
+            true
+        };
+        if self.unfinished.is_empty() || put(&self.unfinished) {
+            self.lanes.walk(|waiting| put(&waiting.run.bytes));
         }
         used
     }
@@ -183,40 +183,24 @@ impl Outgoing {
             written -= first;
             self.counters.frames += u64::from(self.unfinished.is_empty());
         }
-        while written > 0 {
-            let Some((lane, Waiting { run, since })) = self.lanes.pop_within(written) else {
-                return self.cut(now, written);
-            };
-            written -= run.bytes.len();
-            self.counters.frames += u64::from(run.frames);
-            let (bytes, waited) = (run.bytes.len(), now.since(since));
-            count(&mut self.levels, lane, |level| level.left(run.frames, bytes, waited));
-        }
-    }
-
-    /// Splits the run that leaves next, of which `written` bytes are gone: whole frames are done, a
-    /// frame in the middle is to be finished, the others stay where they are.
-    fn cut(&mut self, now: Instant, written: usize) {
         let Self { lanes, unfinished, counters, levels, .. } = self;
-        lanes.shrink(|lane, Waiting { run, since }| {
-            let (mut done, mut frames) = (0, 0);
-            while done < written {
-                let length = frame_length(run.bytes.get(done..).unwrap_or_default());
-                if done + length > written {
-                    let end = (done + length).min(run.bytes.len());
-                    *unfinished = run.bytes.slice(written..end);
-                    done = end;
+        while written > 0 && !lanes.is_empty() {
+            lanes.shrink(|lane, Waiting { run, since }| {
+                let (frames, bytes) = if run.bytes.len() > written {
+                    let (frames, bytes) = cut(run, written, unfinished);
+                    counters.frames += u64::from(frames) - u64::from(!unfinished.is_empty());
+                    written = 0;
+                    (frames, bytes)
                 } else {
-                    done += length;
-                    counters.frames += 1;
-                }
-                frames += 1;
-            }
-            let done = done.min(run.bytes.len());
-            run.bytes.advance(done);
-            run.frames = run.frames.saturating_sub(frames);
-            count(levels, lane, |level| level.left(frames, done, now.since(*since)));
-        });
+                    let whole = (run.frames, run.bytes.len());
+                    counters.frames += u64::from(run.frames);
+                    written -= run.bytes.len();
+                    run.bytes.clear();
+                    whole
+                };
+                count(levels, lane, |level| level.left(frames, bytes, now.since(*since)));
+            });
+        }
     }
 
     /// Gives everything up, for a link that is gone. `dropped` gets every run.
@@ -236,6 +220,27 @@ fn count(levels: &mut [Level; LANES], lane: Lane, add: impl FnOnce(&mut Level)) 
     if let Some(level) = levels.get_mut(lane.index()) {
         add(level);
     }
+}
+
+/// Takes off a run what is gone with its first `written` bytes: frames that are done, and the one in
+/// the middle, the rest of which is now `unfinished`. Gives back how many frames and bytes that is.
+fn cut(run: &mut Run, written: usize, unfinished: &mut Bytes) -> (u32, usize) {
+    let (mut done, mut frames) = (0, 0);
+    while done < written {
+        let length = frame_length(run.bytes.get(done..).unwrap_or_default());
+        if done + length > written {
+            let end = (done + length).min(run.bytes.len());
+            *unfinished = run.bytes.slice(written..end);
+            done = end;
+        } else {
+            done += length;
+        }
+        frames += 1;
+    }
+    let done = done.min(run.bytes.len());
+    run.bytes.advance(done);
+    run.frames = run.frames.saturating_sub(frames);
+    (frames, done)
 }
 
 /// Length of the frame that begins here, header included: never zero, so that walks end.

@@ -76,7 +76,7 @@ impl Writer {
             Post::SendDatagram { to, priority, bytes } => {
                 let drops = &mut self.drops;
                 let datagram = Datagram { to, bytes };
-                self.datagrams.push(Lane::Data(priority), Source::Own, datagram, |_, _| {
+                self.datagrams.push(Lane::Data(priority), Source::OWN, datagram, |_, _| {
                     drops.count(DropReason::QueueFull);
                 });
             }

@@ -13,10 +13,9 @@
 //! nobody gains by leaving and coming back. A flow that is alone sends without any of this.
 
 use core::cell::Cell;
-use std::collections::{VecDeque, vec_deque};
+use std::collections::VecDeque;
 
-use super::share::Share;
-use super::{LANES, Source, Weight};
+use super::{Source, Weight};
 
 /// What a flow may send more in each of its turns: the largest frame of a link.
 const QUANTUM: usize = 16 << 10;
@@ -111,23 +110,20 @@ impl<T: Weight> Ring<T> {
         self.flows.get(self.turn.place)?.items.front()
     }
 
-    /// Takes out what leaves next, if it has at most so many bytes.
-    #[inline]
-    pub(super) fn pop_within(&mut self, most: usize) -> Option<T> {
+    /// Takes out what leaves next.
+    pub(super) fn pop(&mut self) -> Option<T> {
         self.settle();
         let place = self.turn.place;
         let flow = self.flows.get_mut(place)?;
-        let size = flow.items.front()?.bytes();
-        if size > most {
-            return None;
-        }
         let item = flow.items.pop_front()?;
+        let size = item.bytes();
         flow.deficit = flow.deficit.saturating_sub(size);
         self.took(place, size);
         Some(item)
     }
 
     /// Makes what leaves next smaller; if nothing of it is left, it is gone. Gives back by how much.
+    #[inline]
     pub(super) fn shrink(&mut self, cut: impl FnOnce(&mut T)) -> usize {
         self.settle();
         let place = self.turn.place;
@@ -266,8 +262,9 @@ impl<T: Weight> Ring<T> {
         }
     }
 
-    /// What the walk of this number comes to next, and whether it is the last here.
-    fn step(&self, walk: u64) -> Option<(&T, bool)> {
+    /// What the walk of this number comes to next, and whether it is the last here: takes the same
+    /// steps as taking things out, and leaves them in.
+    pub(super) fn step(&self, walk: u64) -> Option<(&T, bool)> {
         let mut look = self.look.get();
         if look.walk != walk {
             look = Look { walk, turn: self.turn, left: self.items };
@@ -295,9 +292,9 @@ impl<T: Weight> Ring<T> {
 
     /// All items in their order, if they are of one source.
     #[inline]
-    fn alone(&self) -> Option<vec_deque::Iter<'_, T>> {
+    pub(super) fn alone(&self) -> Option<&VecDeque<T>> {
         let flow = self.flows.get(self.turn.place).filter(|_| self.filled == 1)?;
-        Some(flow.items.iter())
+        Some(&flow.items)
     }
 }
 
@@ -337,54 +334,5 @@ fn advance(
             None => empty += 1,
         }
         *turn = Turn { place: following(sources, turn.place), granted: false };
-    }
-}
-
-/// What will leave, in order: takes the same steps as taking things out, and leaves them in.
-#[derive(Debug)]
-pub struct Walk<'a, T> {
-    rings: &'a [Ring<T>; LANES],
-    number: u64,
-    waiting: u16,
-    share: Share,
-    /// The rest of a lane of one source.
-    alone: vec_deque::Iter<'a, T>,
-}
-
-impl<'a, T> Walk<'a, T> {
-    /// The walk of this number through the lanes of `waiting`. Two have different numbers.
-    pub(super) fn new(
-        rings: &'a [Ring<T>; LANES],
-        number: u64,
-        waiting: u16,
-        share: Share,
-    ) -> Self {
-        Self { rings, number, waiting, share, alone: vec_deque::Iter::default() }
-    }
-}
-
-impl<'a, T: Weight> Iterator for Walk<'a, T> {
-    type Item = &'a T;
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a T> {
-        loop {
-            if let Some(item) = self.alone.next() {
-                return Some(item);
-            }
-            let index = self.share.choose(self.waiting)?;
-            let ring = self.rings.get(index)?;
-            if let Some(all) = ring.alone().filter(|_| self.share.is_strict()) {
-                self.alone = all;
-                self.waiting &= !(1 << index);
-                continue;
-            }
-            let (item, last) = ring.step(self.number)?;
-            self.share.sent(index, item.bytes(), self.waiting);
-            if last {
-                self.waiting &= !(1 << index);
-            }
-            return Some(item);
-        }
     }
 }

@@ -15,7 +15,7 @@ fn frame(tag: u8, body: usize) -> Vec<u8> {
 }
 
 fn run(frames: &[Vec<u8>]) -> Run {
-    let (bytes, source) = (Bytes::from(frames.concat()), Source::Own);
+    let (bytes, source) = (Bytes::from(frames.concat()), Source::OWN);
     Run { bytes, frames: u32::try_from(frames.len()).unwrap(), source }
 }
 
@@ -96,7 +96,7 @@ fn n18_neighbours_that_fill_a_link_share_it_whatever_batches_they_come_in() {
     let mut out = Outgoing::new(&Limits { lane_bytes: 1 << 30, ..Limits::default() });
     let batches = [(1u8, 100), (2, 1), (3, 10)];
     for (tag, frames) in batches {
-        let source = Source::Link(LinkId(u32::from(tag)));
+        let source = Source::link(LinkId(u32::from(tag)));
         let batch = vec![frame(tag, 996); frames];
         for _ in 0..1_000 / frames {
             out.push(NOW, data(3), Run { source, ..run(&batch) }, |_, _| panic!());
@@ -146,7 +146,7 @@ fn n19_a_flood_of_replies_keeps_no_heartbeat_waiting() {
     let mut out = Outgoing::new(&Limits::default());
     let mut beats = 0;
     for round in 0..2_000u32 {
-        let source = Source::Link(LinkId(round % 7));
+        let source = Source::link(LinkId(round % 7));
         let replies = vec![frame(7, 1_000); 16];
         out.push(NOW, data(7), Run { source, ..run(&replies) }, |lane, _| {
             assert_ne!(lane, Lane::Control);
@@ -182,7 +182,7 @@ proptest! {
                 let lane = Priority::new(*level).map_or(Lane::Control, Lane::Data);
                 let frames: Vec<_> = bodies.iter().map(|b| frame(*level, *b)).collect();
                 total += frames.len() as u64;
-                let source = Source::Link(LinkId(*source));
+                let source = Source::link(LinkId(*source));
                 out.push(NOW, lane, Run { source, ..run(&frames) }, |_, _| panic!());
             }
         };
