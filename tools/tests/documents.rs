@@ -25,24 +25,31 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// Whether something between backticks is the name of a test: a row's letter and number in front.
+fn is_test(name: &str) -> bool {
+    let row = name.split('_').next().unwrap_or_default();
+    name.len() > 12 && row.starts_with(['s', 'n', 'b']) && row[1..].parse::<u8>().is_ok()
+}
+
 #[test]
-fn every_test_and_place_in_the_table_of_the_notes_exists() {
+fn every_test_and_place_in_the_tables_of_the_sources_exists() {
     let root = root();
-    let notes = fs::read_to_string(root.join("docs/NOTES.md")).expect("the table");
     let mut text = String::new();
     for room in ["engine", "tools", "bench"] {
         sources(&root.join(room), &mut text);
     }
-    let tests: BTreeSet<&str> = quoted(&notes)
-        .filter(|q| q.len() > 12 && q.starts_with('s') && q.as_bytes()[1].is_ascii_digit())
-        .collect();
-    assert!(tests.len() > 60, "the table names {} tests only", tests.len());
-    for test in tests {
-        assert!(text.contains(&format!("fn {test}(")), "no test is called {test}");
-    }
-    let places = quoted(&notes).filter(|q| q.contains('/') && !q.contains(['<', ' ', ':', '[']));
-    for place in places {
-        let below = root.join("engine/proto/src").join(place);
-        assert!(below.exists() || root.join(place).exists(), "there is no {place}");
+    for (document, least) in [("docs/NOTES.md", 60), ("docs/PLUGIN.md", 45)] {
+        let table = fs::read_to_string(root.join(document)).expect("the table");
+        let tests: BTreeSet<&str> = quoted(&table).filter(|q| is_test(q)).collect();
+        assert!(tests.len() > least, "{document} names {} tests only", tests.len());
+        for test in tests {
+            assert!(text.contains(&format!("fn {test}(")), "{document}: no test is called {test}");
+        }
+        let places =
+            quoted(&table).filter(|q| q.contains('/') && !q.contains(['<', ' ', ':', '[']));
+        for place in places {
+            let below = root.join("engine/proto/src").join(place);
+            assert!(below.exists() || root.join(place).exists(), "{document}: there is no {place}");
+        }
     }
 }
