@@ -92,7 +92,7 @@ fn messages(c: &mut Criterion) {
         };
         group.bench_function(format!("seal {BATCH} × {size} B"), |bench| {
             bench.iter_batched(
-                || next(),
+                &mut next,
                 |token| {
                     send(&mut a, peer, token, &bodies);
                     while let Some(effect) = a.poll() {
