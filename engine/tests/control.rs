@@ -14,8 +14,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use trunkline::config::HostPort;
 use trunkline::control::protocol::{
-    Act, Fault, Hop, PingAsk, PingSummary, Probe, ProxyAsk, ProxyOpened, TraceAsk, TraceReport,
-    codes,
+    Act, Fault, Hop, LONGEST_REQUEST, PingAsk, PingSummary, Probe, ProxyAsk, ProxyOpened, TraceAsk,
+    TraceReport, codes,
 };
 use trunkline::control::report::StatusReport;
 use trunkline::control::{
@@ -208,8 +208,9 @@ fn impossible_requests_never_reach_the_node() {
 fn a_request_too_long_ends_the_conversation_and_nothing_else() {
     let stage = Stage::new();
     let (mut reader, mut writer) = stage.raw();
-    writer.write_all(&[b'x'; 64 << 10]).unwrap();
-    assert!(line(&mut reader).contains("at most 65536 bytes"));
+    let sent = std::io::Write::write_all(&mut writer, &vec![b'x'; LONGEST_REQUEST]);
+    sent.unwrap();
+    assert!(line(&mut reader).contains(&format!("at most {LONGEST_REQUEST} bytes")));
     assert_eq!(line(&mut reader), "", "hung up");
     stage.client().ask::<(), StatusReport>(Act::Status, |()| {}).unwrap();
 }

@@ -58,6 +58,9 @@ fn the_example_shows_every_option_at_its_default() {
     let (config, defaults) = (config.unwrap(), Config::new(PathBuf::new()));
     assert_eq!(config.listen, defaults.listen);
     assert_eq!(config.sock, defaults.sock);
+    let shown = config.messages;
+    assert_eq!(shown.pairs.len(), 1);
+    assert_eq!(crate::config::Messages { pairs: Vec::new(), ..shown }, defaults.messages);
     assert_eq!(config.placement, defaults.placement);
     assert_eq!(config.limits, defaults.limits);
     assert_eq!(config.log, defaults.log);
