@@ -19,7 +19,8 @@ pub(super) struct Bounds {
 /// All contacts of one partition.
 #[derive(Debug)]
 pub(super) struct Contacts {
-    slots: Vec<Option<Contact>>,
+    /// Boxed: a table of contacts themselves would be half empty right after it doubled.
+    slots: Vec<Option<Box<Contact>>>,
     free: Vec<u32>,
     by_address: Map<Address, u32>,
     bounds: Bounds,
@@ -54,15 +55,15 @@ impl Contacts {
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Contact> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.slots.get(slot as usize)?.as_deref()
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Contact> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Contact> {
-        self.slots.iter().flatten()
+        self.slots.iter().flatten().map(|contact| &**contact)
     }
 
     /// Every slot there is, taken or free.
@@ -112,7 +113,7 @@ impl Contacts {
                 u32::try_from(self.slots.len() - 1).ok()?
             }
         };
-        *self.slots.get_mut(slot as usize)? = Some(contact);
+        *self.slots.get_mut(slot as usize)? = Some(Box::new(contact));
         self.by_address.insert(hashname.address(), slot);
         Some(slot)
     }

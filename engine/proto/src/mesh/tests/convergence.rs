@@ -322,7 +322,10 @@ fn n1_links_and_nodes_are_told_in_order_and_exactly_once() {
     let told: Vec<&RoutingOutput> = w.nodes[0]
         .events
         .iter()
-        .filter(|o| !matches!(o, RoutingOutput::Publish(_) | RoutingOutput::Learned(_)))
+        .filter(|o| {
+            use RoutingOutput::{Learned, Packs, Publish};
+            !matches!(o, Publish(_) | Learned(_) | Packs(..))
+        })
         .collect();
     let up = RoutingOutput::LinkUp { link: LinkId(0), peer: one };
     let down = RoutingOutput::LinkDown { link: LinkId(0), peer: one };
