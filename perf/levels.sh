@@ -2,7 +2,7 @@
 # What each of the eight priorities gets of a link when all of them are flooded, in namespaces of its
 # own:
 #
-#   senders ════════ r ── RATE Mbit/s ── receiver      a link each; tbf limits what r sends
+#   senders ════════ r ── RATE Mbit/s ── receiver      a link each; htb limits what r sends
 #
 # Every priority is offered OFFER percent of the link's rate, eight times that in all. Three tables:
 # with three tenths each, so that some find room and the others do not; with more than the link takes
@@ -40,9 +40,12 @@ for host in l r; do ip -n "$net$host" link set wire up; done
 burst=$((RATE * 64))
 [ "$burst" -ge 16384 ] || burst=16384
 # Acknowledgements of what the senders send are not at stake: what is shorter than 128 bytes passes.
-tc -n "${net}r" qdisc replace dev wire root handle 1: prio bands 2 priomap 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1
-tc -n "${net}r" qdisc add dev wire parent 1:2 tbf rate "${RATE}mbit" burst "$burst" latency 400ms
-tc -n "${net}r" filter add dev wire parent 1: protocol ip u32 match u16 0 0xff80 at 2 flowid 1:1
+limit() { tc -n "${net}r" "$1" add dev wire "${@:2}"; }
+limit qdisc root handle 1: htb default 2
+limit class parent 1: classid 1:1 htb rate 10gbit quantum 1514
+limit class parent 1: classid 1:2 htb rate "${RATE}mbit" burst "$burst" cburst "$burst" quantum 1514
+limit qdisc parent 1:2 tbf rate "${RATE}mbit" burst "$burst" latency 400ms
+limit filter parent 1: protocol ip u32 match u16 0 0xff80 at 2 flowid 1:1
 
 measure() { # offer in percent of the rate, share
   printf '[node]\nname = "r"\nkeys = "r.keys"\n[listen]\nudp = []\ntls = ["10.0.1.2:42424"]\n[control]\nsocket = "%s"\n[limits]\nlower_share = %s\n' \
