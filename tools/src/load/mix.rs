@@ -28,6 +28,11 @@ impl<T: Copy> Mix<T> {
         if sum == 0 { Err("all shares are 0".into()) } else { Ok(Self { values }) }
     }
 
+    /// Whether there is one value only.
+    pub(super) fn is_single(&self) -> bool {
+        self.values.len() == 1
+    }
+
     /// A value, by chance and the shares.
     pub(super) fn draw(&self, chance: &mut Chance) -> Option<T> {
         if let [(only, _)] = self.values[..] {

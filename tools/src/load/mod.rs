@@ -210,7 +210,11 @@ fn measure(
         got
     });
     came_back(nodes, &mut got.failed);
-    report(nodes, &got, &pids)
+    let mut report = report(nodes, &got, &pids);
+    if !arguments.priority.is_single() {
+        report.priorities = report::priorities(&got.received.levels, report.seconds);
+    }
+    report
 }
 
 /// Watching over a run while its threads work.
@@ -322,7 +326,7 @@ fn report(nodes: &Nodes, got: &Yield, pids: &[u32]) -> Report {
         refused: got.sent.refused,
         returned: got.failed.clone(),
         latency: report::Latency::of(&got.received.latency()),
-        priorities: report::priorities(&got.received.levels, seconds),
+        priorities: Vec::new(),
         processes,
     }
 }

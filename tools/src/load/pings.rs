@@ -92,10 +92,13 @@ fn pinger(
         match answer {
             Ok(_) => {
                 pair.arrived(1, 1);
+                let (now, level) = (span.now(), usize::from(priority.level()));
+                if (span.begins()..span.ends()).contains(&now) {
+                    done.received.came_in_time(level);
+                }
                 if measured {
                     done.received.measured += 1;
-                    let (now, level) = (span.now(), usize::from(priority.level()));
-                    done.received.took(level, now.saturating_sub(due), now < span.ends());
+                    done.received.took(level, now.saturating_sub(due));
                 }
             }
             Err(Failure::Code { code, .. }) => {

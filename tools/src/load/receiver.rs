@@ -33,7 +33,7 @@ pub(super) struct Received {
 /// What came of one priority.
 #[derive(Clone, Debug)]
 pub(super) struct Level {
-    /// Messages that came while it was measured. Those of an overload come later.
+    /// Messages that came while it was measured, whenever they were due.
     pub(super) in_time: u64,
     /// From when they were due, in nanoseconds.
     pub(super) latency: Histogram<u64>,
@@ -72,13 +72,23 @@ impl Received {
         }
     }
 
-    /// Notes how long something of a priority took from when it was due, and whether it came while
-    /// it was measured.
-    pub(super) fn took(&mut self, level: usize, nanos: u64, in_time: bool) {
-        let Some(level) = self.levels.get_mut(level) else { return };
-        let level = level.get_or_insert_with(|| Level { in_time: 0, latency: histogram() });
-        level.in_time += u64::from(in_time);
-        level.latency.saturating_record(nanos.clamp(1, LONGEST));
+    /// Notes that something of a priority came while it was measured.
+    pub(super) fn came_in_time(&mut self, level: usize) {
+        if let Some(level) = self.level(level) {
+            level.in_time += 1;
+        }
+    }
+
+    /// Notes how long something of a priority took from when it was due.
+    pub(super) fn took(&mut self, level: usize, nanos: u64) {
+        if let Some(level) = self.level(level) {
+            level.latency.saturating_record(nanos.clamp(1, LONGEST));
+        }
+    }
+
+    fn level(&mut self, level: usize) -> Option<&mut Level> {
+        let level = self.levels.get_mut(level)?;
+        Some(level.get_or_insert_with(|| Level { in_time: 0, latency: histogram() }))
     }
 
     /// The latencies of all priorities.
@@ -152,13 +162,15 @@ impl<'a> Receiver<'a> {
         let flow = usize::try_from(stamp.flow).ok()?;
         let arrival = self.flows.get_mut(flow)?.note(stamp.sequence);
         let measured = self.span.measures(stamp.due);
+        if arrival != Arrival::Duplicate && (self.span.begins()..self.span.ends()).contains(&now) {
+            self.got.came_in_time(flow % LEVELS);
+        }
         if arrival == Arrival::Duplicate {
             self.got.duplicated += 1;
         } else if measured {
             self.got.measured += 1;
             self.got.reordered += u64::from(arrival == Arrival::Reordered);
-            let in_time = now < self.span.ends();
-            self.got.took(flow % LEVELS, now.saturating_sub(stamp.due), in_time);
+            self.got.took(flow % LEVELS, now.saturating_sub(stamp.due));
         }
         Some((flow / LEVELS, arrival))
     }

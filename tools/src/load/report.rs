@@ -43,7 +43,7 @@ pub(super) struct Report {
     pub(super) returned: BTreeMap<String, u64>,
     /// From when a message was due to when it came; there and back for pings.
     pub(super) latency: Latency,
-    /// The same by priority, from the most urgent, if there were several.
+    /// The same by priority, from the most urgent, if several were sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) priorities: Vec<OfPriority>,
     /// What it cost, process by process.
@@ -60,12 +60,9 @@ pub(super) struct OfPriority {
     latency: Latency,
 }
 
-/// Each priority of which something came, from the most urgent; none if it is only one.
+/// Each priority of which something came, from the most urgent.
 #[must_use]
 pub(super) fn priorities(levels: &[Option<Level>], seconds: f64) -> Vec<OfPriority> {
-    if levels.iter().flatten().count() < 2 {
-        return Vec::new();
-    }
     let known = levels.iter().enumerate().rev();
     let of = |(priority, level): (usize, &Option<Level>)| {
         let level = level.as_ref()?;

@@ -68,7 +68,8 @@ pub struct Limits {
     /// Entries in one priority level of one link. 4,096 × 64 bytes = 256 KiB K.
     pub lane_items: usize,
     /// Of a hundred bytes that leave a link, what each lower priority that waits gets while higher
-    /// ones have something to send. None: order is strict.
+    /// ones have something to send. None: order is strict, and four full levels are the most of a
+    /// link; else all nine.
     pub lower_share: u8,
     /// Origins in the link-state database. 10,000 × ~3 KiB = 30 MiB.
     pub origins: usize,

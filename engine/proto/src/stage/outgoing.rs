@@ -80,13 +80,15 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Nothing to send yet, within the limits' bounds for a lane and four full lanes in all.
+    /// Nothing to send yet, within the limits' bounds for a lane and four full lanes in all; where
+    /// lower levels are promised a part, each has room of its own.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
+        let lanes = if limits.lower_share == 0 { 4 } else { LANES };
         let bounds = LaneBounds {
             lane_bytes: limits.lane_bytes,
             lane_items: limits.lane_items,
-            all_bytes: limits.lane_bytes.saturating_mul(4),
+            all_bytes: limits.lane_bytes.saturating_mul(lanes),
         };
         let lanes = Lanes::new(bounds).with_share(limits.lower_share);
         let (unfinished, counters) = (Bytes::new(), Sent::default());
