@@ -34,5 +34,8 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
     let each = (held() - at_warm) / (LINES - WARM);
     eprintln!("{each} bytes an idle line with {LINES} of them, {worst} at the worst moment");
     // Less than the replay window and the keys would mean that nothing was counted.
-    assert!(each >= 1_500 && each <= 4_096 && worst <= DOUBLED, "{each} and {worst} bytes an idle line");
+    assert!(
+        each >= 1_500 && each <= 4_096 && worst <= DOUBLED,
+        "{each} and {worst} bytes an idle line"
+    );
 }

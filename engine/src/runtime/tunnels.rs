@@ -34,7 +34,7 @@ const READ: usize = 64 << 10;
 const PIECES: usize = 64;
 /// Pieces moved for one tunnel before others get their turn.
 const ROUND: usize = 16;
-/// Most tunnels of one worker. Each pins at most [`READ`] bytes each way and a stream's windows.
+/// Most tunnels of one worker. Each pins at most `READ` bytes each way and a stream's windows.
 pub const MOST: usize = 4_096;
 
 /// A proxy's number on its worker.

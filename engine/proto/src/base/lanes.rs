@@ -3,7 +3,7 @@
 //!
 //! Strict order between lanes: the highest that holds something first. Within a lane fair shares:
 //! whoever fills it, each [`Source`] gets as many bytes as the others (`lanes/fair.rs`), and what is
-//! from one source leaves in the order in which it came. [`Lanes::share`] can promise lower levels
+//! from one source leaves in the order in which it came. `Lanes::share` can promise lower levels
 //! a part of what leaves all the same (`lanes/share.rs`).
 //!
 //! Bounded in bytes and items per lane and in bytes in all. When a bound is hit, the newest of the

@@ -2,9 +2,9 @@
 //! (PROTOCOL §5.3, §6.6 to §6.8).
 //!
 //! [`Room`] has the messages of one partition's peers. On the way out it chooses the sequence and
-//! remembers what left ([`sent`]), and which requests wait for replies ([`requests`]). On the way
+//! remembers what left (`sent`), and which requests wait for replies (`requests`). On the way
 //! in it unpacks, insists on the least sequence, asks the gatekeeper its caller gives it, and finds
-//! who subscribed ([`subscriptions`]).
+//! who subscribed (`subscriptions`).
 //!
 //! It sends and delivers nothing itself and knows neither lines nor links: the stage of the
 //! partition hands it what the switch brings, and tells the switch what it decides. Every message
