@@ -224,3 +224,40 @@ fn n21_full_tables_and_nodes_that_vanish_have_their_codes_too() {
     row.running.push(start(row.dir.path(), "b", &more));
     failed(&asking.wait_with_output().expect("ended"), &["went away", "this node"]);
 }
+
+#[test]
+fn n9_what_a_rule_refuses_is_told_with_its_number_and_node_on_the_command_line() {
+    let rules = "[gate]\ndefault = \"refuse\"\n\
+                 [[gate.rule]]\naction = \"refuse\"\nrecord = \"Order\"\n\
+                 [[gate.rule]]\naction = \"allow\"\nnamespace = \"shop.*\"\n";
+    let row = Row::new("", rules);
+    let dir = row.dir.path();
+    let _listener = Listener::start(dir, "shop.orders", &[]);
+    let short = &row.b[..8];
+    let order = row.at_a("send", &["shop.orders", "two loaves", "--record", "Order"]);
+    let words = format!("trunkline: {short}: refused by rule 1 of {short}");
+    failed(&order, &[&words]);
+    let welcome = row.at_a("send", &["shop.orders", "two loaves", "--record", "7"]);
+    assert!(welcome.status.success(), "{}", String::from_utf8_lossy(&welcome.stderr));
+    failed(&row.at_a("send", &["other", "x"]), &["refused"]);
+    let shown = trunkline(dir, &["gate", "--control", "b.sock", "--json"]).stdout;
+    let shown: Value = serde_json::from_slice(&shown).expect("an object");
+    assert_eq!(shown["refused"], 2, "{shown}");
+}
+
+#[test]
+fn n7_n8_what_is_said_to_all_is_heard_by_who_listens_at_other_nodes() {
+    let row = Row::new("", "");
+    let dir = row.dir.path();
+    let mut listener = Listener::start(dir, "shop.news", &[]);
+    let say = |more: &[&str]| {
+        let args = ["broadcast", "shop.news", "closed on Monday", "--control", "a.sock"];
+        trunkline(dir, &[&args, more].concat())
+    };
+    let said = say(&["--record", "News", "--priority", "6"]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "said\n");
+    let message = listener.next();
+    assert_eq!((&message["broadcast"], &message["proved"]), (&true.into(), &true.into()));
+    assert_eq!((&message["record"], &message["priority"]), (&"News".into(), &6.into()));
+    failed(&say(&["--sequence", "MA"]), &["cannot be sealed"]);
+}
