@@ -35,7 +35,7 @@ fn s15_an_idle_line_costs_at_most_four_kibibytes() {
     eprintln!("{each} bytes an idle line with {LINES} of them, {worst} at the worst moment");
     // Less than the replay window and the keys would mean that nothing was counted.
     assert!(
-        each >= 1_500 && each <= 4_096 && worst <= DOUBLED,
+        (1_500..=4_096).contains(&each) && worst <= DOUBLED,
         "{each} and {worst} bytes an idle line"
     );
 }
