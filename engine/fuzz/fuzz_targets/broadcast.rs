@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 use people::{ALICE, BOB, CAROL, NOW, damaged};
-use trunkline_proto::base::{BootEpoch, Chance, DropReason, Instant, Limits, LinkId, Priority};
+use trunkline_proto::base::{
+    BootEpoch, Chance, DropReason, Entrance, Instant, Limits, LinkId, Priority,
+};
 use trunkline_proto::crypto::{Identity, Purpose};
 use trunkline_proto::mesh::{Routing, RoutingOutput};
 use trunkline_proto::wire::announce::{AnnouncementHead, Draft as Word, Neighbour, Order};
@@ -39,10 +41,8 @@ static HONEST: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 fn word(who: &Identity, to: &[&Identity]) -> Vec<u8> {
-    let mut neighbours: Vec<Neighbour> = to
-        .iter()
-        .map(|n| Neighbour { address: n.hashname().address(), cost: Cost::ONE })
-        .collect();
+    let mut neighbours: Vec<Neighbour> =
+        to.iter().map(|n| Neighbour { address: n.hashname().address(), cost: Cost::ONE }).collect();
     neighbours.sort_by_key(|n| n.address);
     let order = Order { serial: who.record().serial(), epoch: BootEpoch(1), sequence: 1 };
     let draft = Word {
@@ -50,6 +50,7 @@ fn word(who: &Identity, to: &[&Identity]) -> Vec<u8> {
         head: AnnouncementHead { origin: who.hashname().address(), order },
         capabilities: Capabilities(0),
         name: NodeName::default(),
+        packing: Default::default(),
         record: who.record().encoded(),
         neighbours: &neighbours,
     };
@@ -88,12 +89,17 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let (mut routing, now) = alice();
-    let heard = routing.hear_broadcast(now, LinkId(1), BytesMut::from(&frame[..]));
+    let heard =
+        routing.hear_broadcast(now, (LinkId(1), Entrance::default()), BytesMut::from(&frame[..]));
     let honest = frame == *HONEST;
     assert!(heard.is_ok() || !honest, "what is true is heard");
     if heard.is_ok() {
         assert!(*how == 2 || frame[SIGNED..] == HONEST[SIGNED..], "nobody forges hers");
-        let again = routing.hear_broadcast(now, LinkId(1), BytesMut::from(&frame[..]));
+        let again = routing.hear_broadcast(
+            now,
+            (LinkId(1), Entrance::default()),
+            BytesMut::from(&frame[..]),
+        );
         assert_eq!(again, Err(DropReason::Duplicate));
     }
     let mut arrived = 0;
