@@ -377,7 +377,10 @@ impl Room {
     pub fn close(&mut self) -> Vec<Returned> {
         self.closing = true;
         let (code, by) = (Code::ShuttingDown, None);
-        let ended = self.requests.take_all().into_iter();
+        let ended = self.requests.take_all();
+        // Its answer is this one: what waits in queues comes back when these are given up.
+        ended.iter().for_each(|(id, _)| self.sent.forget(*id));
+        let ended = ended.into_iter();
         ended.map(|(id, r)| Returned { id, to: r.to, code, rule: 0, by, request: true }).collect()
     }
 }
