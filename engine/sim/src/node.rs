@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use trunkline_proto::base::{BootEpoch, Chance, Hashname, Instant, LinkId, Wall};
 use trunkline_proto::crypto::{Identity, SpaceRules};
+use trunkline_proto::gate::{Action, NamePattern, Rule, Rules};
 use trunkline_proto::message::{Subscription, SubscriptionId};
 use trunkline_proto::shard::{Input, Node as Settings, Shard};
 use trunkline_proto::stage::plan::{Plan, Role};
@@ -17,7 +18,7 @@ use trunkline_proto::switch::meet::Terms;
 use trunkline_proto::wire::link::NodeName;
 
 use crate::agenda::{Agenda, Event};
-use crate::apps::Apps;
+use crate::apps::{Apps, asks};
 use crate::checks::Watch;
 use crate::draw::Draw;
 use crate::network::Network;
@@ -97,7 +98,7 @@ impl Node {
             terms: self.terms(scenario, everyone),
             messages: Default::default(),
             anonymous: false,
-            gate: Arc::default(),
+            gate: Arc::new(rules(&mut self.chance)),
             line_secret: self.chance.bytes(),
         };
         self.seats = (0..self.plan.seats())
@@ -134,10 +135,12 @@ impl Node {
     fn subscribe(&mut self) {
         for partition in 0..self.plan.partitions() {
             let role = Role::Partition(partition);
-            let (id, namespace) = (SubscriptionId(1), crate::apps::asks::namespace());
-            let post = Post::Subscribe(Subscription { id, namespace, target: None });
-            let shard = &mut self.seats[self.plan.seat(role)].shard;
-            shard.handle(Instant::ZERO, DAWN, Input::Post(role, post));
+            for (id, namespace) in [(1, asks::namespace()), (2, asks::closed())] {
+                let id = SubscriptionId(id);
+                let post = Post::Subscribe(Subscription { id, namespace, target: None });
+                let shard = &mut self.seats[self.plan.seat(role)].shard;
+                shard.handle(Instant::ZERO, DAWN, Input::Post(role, post));
+            }
         }
     }
 
@@ -257,4 +260,11 @@ impl Node {
     pub(crate) fn job(&mut self, seat: usize, urgent: bool, letter: Letter, a: &mut Around<'_>) {
         self.send(None, Mail { seat, urgent, letter }, a);
     }
+}
+
+/// What every node's gatekeeper goes by.
+fn rules(chance: &mut Chance) -> Rules {
+    let namespace = Some(NamePattern::Exact(asks::closed()));
+    let rule = Rule { action: Action::Refuse, namespace, ..Rule::default() };
+    Rules::new(vec![rule], Action::Allow, false, chance).expect("one rule")
 }

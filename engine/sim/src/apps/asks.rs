@@ -10,6 +10,7 @@ use trunkline_proto::stage::plan::Role;
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::{Answer, Ask, Question, Token};
 use trunkline_proto::wire::envelope::Kind;
+use trunkline_proto::wire::package::Code;
 use trunkline_proto::wire::sequence::Sequence;
 
 use super::{Apps, pattern};
@@ -25,6 +26,11 @@ const FIRST: u64 = 1_000;
 /// Where messages go at every node.
 pub(crate) fn namespace() -> Namespace {
     Namespace::new("sim").expect("a name")
+}
+
+/// Where messages go that the gatekeeper of every node refuses, though somebody subscribed.
+pub(crate) fn closed() -> Namespace {
+    Namespace::new("closed").expect("a name")
 }
 
 const fn number_of(token: Token) -> u64 {
@@ -96,7 +102,8 @@ impl Apps {
             }
             AskKind::Probe(ttl) => Question::Probe { ttl, patience: PATIENCE },
             AskKind::Message(length, sealed) | AskKind::Request(length, sealed) => {
-                let mut outbound = Outbound::to(namespace(), number_of(token).into());
+                let to = if self.is_unwelcome(number) { closed() } else { namespace() };
+                let mut outbound = Outbound::to(to, number_of(token).into());
                 outbound.priority = spec.priority;
                 outbound.sequence = Some(if sealed { Sequence::MA } else { Sequence::M });
                 self.asks[number].asked = Some(world);
@@ -194,8 +201,21 @@ impl Apps {
         self.blame("answers", world, node, text);
     }
 
+    /// Whether a message is one that its receiver refuses.
+    pub(crate) fn is_unwelcome(&self, number: usize) -> bool {
+        let of_kind = |kind| matches!(kind, AskKind::Message(..) | AskKind::Request(..));
+        let unwelcome = |a: &Asked| !a.spec.after_heal && of_kind(a.spec.what);
+        number % 5 == 4 && self.asks.get(number).is_some_and(unwelcome)
+    }
+
     fn answered(&mut self, node: usize, world: Instant, token: Token, answer: Answer) {
         let number = usize::try_from(token.0.wrapping_sub(FIRST)).unwrap_or(usize::MAX);
+        let unwelcome = self.is_unwelcome(number);
+        let passed = matches!(answer, Answer::Failed { code: Code::UnknownTarget, .. });
+        if unwelcome && passed {
+            let text = format!("message {number} got past the gatekeeper: {answer:?}");
+            self.blame("rules", world, node, text);
+        }
         let Some(ask) = self.asks.get_mut(number).filter(|a| a.spec.from == node) else {
             let text = format!("an answer to {token:?}, which was never asked: {answer:?}");
             return self.blame("answers", world, node, text);
@@ -216,6 +236,10 @@ impl Apps {
     fn arrived(&mut self, node: usize, world: Instant, message: &Message, trace: &mut Trace) {
         let number = usize::try_from(message.id.wrapping_sub(FIRST)).unwrap_or(usize::MAX);
         trace.say(world, node, format!("message {number} arrives"));
+        if self.is_unwelcome(number) {
+            let text = format!("message {number} got past the gatekeeper");
+            return self.blame("rules", world, node, text);
+        }
         let Some(ask) = self.asks.get_mut(number) else {
             let text = format!("a message nobody sent: id {}, {:?}", message.id, message.from);
             return self.blame("messages", world, node, text);

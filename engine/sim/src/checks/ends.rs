@@ -7,6 +7,7 @@ use trunkline_proto::mesh::{NodeStatus, Reach};
 use trunkline_proto::stage::plan::Role;
 use trunkline_proto::switch::Answer;
 use trunkline_proto::switch::streams::Code;
+use trunkline_proto::wire::package::Code as Why;
 
 use super::Violation;
 use crate::apps::pattern::HEADER;
@@ -205,6 +206,11 @@ fn question(world: &World, number: usize) -> Wrong {
         Some((check, Some(spec.from), format!("question {number} ({spec:?}) {text}")))
     };
     let must = world.scenario.mood == Mood::Calm || spec.after_heal;
+    if world.apps.is_unwelcome(number) {
+        let refused = matches!(ask.answer, Some(Answer::Failed { code: Why::Refused, .. }));
+        let kept = must && world.full_since() == 0 && !refused && !ask.asker_died;
+        return kept.then(|| wrong("rules", format!("was not refused: {:?}", ask.answer)))?;
+    }
     match spec.what {
         AskKind::Message(..) => {
             // Messages are not sent again; a full queue is a reason.
