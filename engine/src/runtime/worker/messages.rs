@@ -23,6 +23,15 @@ impl Worker {
         }
     }
 
+    /// Gives messages to a callback, and back those from the first one on that found no room: what
+    /// was taken is the front, also if there is room again a moment later.
+    fn call(&self, place: usize, messages: Vec<Message>) -> Vec<Message> {
+        let mut messages = messages.into_iter();
+        let refused =
+            messages.by_ref().find_map(|m| self.shared.dispatch.message(place, Box::new(m)).err());
+        refused.map(|m| *m).into_iter().chain(messages).collect()
+    }
+
     /// Gives subscribers what a round brought. What finds no room goes back.
     pub(super) fn give_messages(&mut self, now: Instant) {
         for at in 0..self.arrived.len() {
@@ -37,11 +46,7 @@ impl Worker {
                     Code::QueueFull
                 }
                 Some(Sink::Callback(place)) => {
-                    let dispatch = &self.shared.dispatch;
-                    let handed = messages
-                        .drain(..)
-                        .filter_map(|m| dispatch.message(place, Box::new(m)).err().map(|m| *m));
-                    messages = handed.collect();
+                    messages = self.call(place, messages);
                     Code::QueueFull
                 }
                 // Whoever subscribed is gone, and this partition did not hear of it.
