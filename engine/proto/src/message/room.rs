@@ -233,17 +233,7 @@ impl Room {
             // It says itself that it is not to be here.
             return Taken::Back(Code::Refused, 0);
         }
-        if let Kind::Reply(id) = incoming.kind {
-            let asked = self.requests.answered(id, &arrival.from, incoming.proved);
-            return match asked {
-                Some(_) => {
-                    self.sent.forget(id);
-                    Taken::Reply(id, incoming)
-                }
-                None => Taken::Back(Code::UnknownTarget, 0),
-            };
-        }
-        self.deliver(incoming, judge)
+        self.answer_or_deliver(incoming, judge)
     }
 
     /// Takes a broadcast. Whatever becomes of it, nothing goes back.
@@ -276,6 +266,22 @@ impl Room {
             Taken::Delivered(incoming) => Ok(incoming),
             Taken::Back(code, _) => Err(code),
             Taken::Reply(..) => Err(Code::UnknownTarget),
+        }
+    }
+
+    /// A reply goes to whoever waits for it, and nobody judges it.
+    fn answer_or_deliver(
+        &mut self,
+        incoming: Incoming,
+        judge: impl FnOnce(&Incoming) -> Result<(), u16>,
+    ) -> Taken {
+        let Kind::Reply(id) = incoming.kind else { return self.deliver(incoming, judge) };
+        match self.requests.answered(id, &incoming.from, incoming.proved) {
+            Some(_) => {
+                self.sent.forget(id);
+                Taken::Reply(id, incoming)
+            }
+            None => Taken::Back(Code::UnknownTarget, 0),
         }
     }
 
@@ -319,13 +325,7 @@ impl Room {
         let Some((incoming, _)) = read(&arrival, Sequence::MA, bytes.freeze()) else {
             return Taken::Back(Code::CannotUnpack, 0);
         };
-        if let Kind::Reply(request) = incoming.kind {
-            return match self.requests.answered(request, &self.us, true) {
-                Some(_) => Taken::Reply(request, incoming),
-                None => Taken::Back(Code::UnknownTarget, 0),
-            };
-        }
-        self.deliver(incoming, |_| Ok(()))
+        self.answer_or_deliver(incoming, |_| Ok(()))
     }
 
     /// A message is said to come back from the node it was for: inside the line (`sealed`), or not.
