@@ -13,34 +13,33 @@
 //!   }
 //! ```
 
+mod application;
+mod status;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use crate::base::{BootEpoch, Chance, Drops, Hashname, Instant, Limits, LinkId, Priority, Wall};
+use crate::base::{BootEpoch, Chance, Instant, Limits, LinkId, Wall};
 use crate::crypto::open;
 use crate::crypto::{Identity, LineIds, SpaceRules};
 use crate::gate::{Gate, Note, Rules};
 use crate::mesh::{LinkSession, LinkTerms, Routing, Side, Transport};
-use crate::message::{self, Incoming, Outbound};
-use crate::stage::forward::{Forward, Forwarded};
+use crate::message;
+use crate::stage::forward::Forward;
 use crate::stage::lines::{LineEvent, Lines};
-use crate::stage::links::{LinkEvent, LinkReport, Links};
+use crate::stage::links::{LinkEvent, Links};
 use crate::stage::meeting::{MeetEvent, MeetingStage};
-use crate::stage::outgoing::Outgoing;
 use crate::stage::plan::{Plan, Role};
 use crate::stage::post::{Post, Posts};
 use crate::stage::routing::{MeshEvent, RoutingStage};
-use crate::stage::streams::{PeerReport, StreamKey, StreamStage};
+use crate::stage::streams::{StreamKey, StreamStage};
 use crate::stage::writer::Writer;
 use crate::switch::meet::Terms;
-use crate::switch::streams::{
-    Code, Open, OpenError, ReadError, ReadState, StreamEvent, StreamLimits, WriteError,
-};
-use crate::switch::{SPACER, Setting, Switch, Toll};
+use crate::switch::streams::{StreamEvent, StreamLimits};
+use crate::switch::{SPACER, Setting, Toll};
 use crate::wire::link::{Capabilities, Cost, NodeName};
-use crate::wire::package::Code as MessageCode;
 
 /// What a node is told when it begins; the same for all its shards.
 #[derive(Clone, Debug)]
@@ -289,42 +288,6 @@ impl Shard {
         self.run(now, wall);
     }
 
-    /// Ends a link of this seat with a goodbye, for its owner does not want it any more. False if
-    /// there is no such link.
-    pub fn dismiss_link(&mut self, now: Instant, wall: Wall, link: LinkId) -> bool {
-        let Self { links, posts, outputs, .. } = self;
-        let found = links.dismiss(link, posts, &mut |e| outputs.push_back(Output::Link(e)));
-        self.run(now, wall);
-        found
-    }
-
-    /// Sending over a link of this seat costs something else from now on. False if there is no such
-    /// link.
-    pub fn set_link_cost(&mut self, now: Instant, wall: Wall, link: LinkId, cost: Cost) -> bool {
-        let found = self.links.set_cost(link, cost, &mut self.posts);
-        self.run(now, wall);
-        found
-    }
-
-    /// Says something to every node in reach, and to this one if `here`. For the seat of routing.
-    ///
-    /// # Errors
-    /// As [`RoutingStage::broadcast`].
-    pub fn broadcast(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        (outbound, record): (&Outbound, &Bytes),
-        here: bool,
-    ) -> Result<u64, MessageCode> {
-        let Self { routing, posts, outputs, .. } = self;
-        let routing = routing.as_mut().ok_or(MessageCode::UnknownTarget)?;
-        let events = &mut |e| outputs.push_back(Output::Mesh(e));
-        let sent = routing.broadcast(now, (outbound, record), here, posts, events);
-        self.run(now, wall);
-        sent
-    }
-
     /// Bytes of a link came in: whole frames are taken off the front of `bytes`, what remains is
     /// the beginning of the next one. Gives back how many packages were among them.
     pub fn received(
@@ -470,168 +433,6 @@ impl Shard {
                 }
             }
         }
-    }
-}
-
-/// What an application does with messages, on the seat of the partition that brought them.
-impl Shard {
-    /// Tells the sender of a message what became of it: that it was handed over, if it asks for
-    /// that, or that nobody has room for it.
-    pub fn give_back(&mut self, now: Instant, wall: Wall, incoming: &Incoming, code: MessageCode) {
-        let Self { lines, posts, outputs, .. } = self;
-        if let Some(lines) = lines {
-            let events = &mut |e| outputs.push_back(Output::Line(e));
-            lines.give_back(now, incoming, code, posts, events);
-        }
-        self.run(now, wall);
-    }
-}
-
-/// What an application does with streams; all of it on the seat of the peer's stream worker.
-impl Shard {
-    /// Opens a stream to a peer, wanting a line to it if there is none.
-    ///
-    /// # Errors
-    /// [`OpenError`], when there are too many.
-    pub fn open_stream(
-        &mut self,
-        now: Instant,
-        wall: Wall,
-        peer: Hashname,
-        open: Open,
-        priority: Priority,
-    ) -> Result<StreamKey, OpenError> {
-        let streams = self.streams.as_mut().ok_or(OpenError::TooMany)?;
-        let key = streams.open(peer, open, priority);
-        self.run(now, wall);
-        key
-    }
-
-    /// Gives bytes to a stream; what it took is gone from the front of `bytes`. Nothing is sent
-    /// before [`Self::flush`].
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn write_stream(&mut self, key: StreamKey, bytes: &mut Bytes) -> Result<usize, WriteError> {
-        self.streams.as_mut().ok_or(WriteError::Unknown)?.write(key, bytes)
-    }
-
-    /// Takes bytes that arrived on a stream. Credit goes out with [`Self::flush`].
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub fn read_stream(&mut self, key: StreamKey, max: usize) -> Result<ReadState, ReadError> {
-        self.streams.as_mut().ok_or(ReadError::Unknown)?.read(key, max)
-    }
-
-    /// Ends our half of a stream.
-    pub fn finish_stream(&mut self, key: StreamKey) {
-        if let Some(streams) = &mut self.streams {
-            streams.finish(key);
-        }
-    }
-
-    /// Reads no more of a stream.
-    pub fn stop_stream(&mut self, now: Instant, key: StreamKey) {
-        if let Some(streams) = &mut self.streams {
-            streams.stop(now, key);
-        }
-    }
-
-    /// Ends a stream at once, both halves.
-    pub fn reset_stream(&mut self, now: Instant, key: StreamKey, code: Code, reason: &str) {
-        if let Some(streams) = &mut self.streams {
-            streams.reset(now, key, code, reason);
-        }
-    }
-
-    /// Who a stream leads to.
-    #[must_use]
-    pub fn stream_peer(&self, key: StreamKey) -> Option<Hashname> {
-        self.streams.as_ref()?.peer_of(key)
-    }
-
-    /// Sends what the calls above made ready.
-    pub fn flush(&mut self, now: Instant, wall: Wall) {
-        self.run(now, wall);
-    }
-}
-
-/// What status looks at.
-impl Shard {
-    /// The switch of this seat's partition.
-    #[must_use]
-    pub fn switch(&self) -> Option<&Switch> {
-        self.lines.as_ref().map(Lines::switch)
-    }
-
-    /// The link state and routes, on the seat that has them.
-    #[must_use]
-    pub const fn routing(&self) -> Option<&RoutingStage> {
-        self.routing.as_ref()
-    }
-
-    /// What is known of other hashnames, on the seat that knows.
-    #[must_use]
-    pub const fn meeting(&self) -> Option<&MeetingStage> {
-        self.meeting.as_ref()
-    }
-
-    /// The links read on this seat.
-    pub fn links(&self) -> impl Iterator<Item = LinkReport> + '_ {
-        self.links.report()
-    }
-
-    /// The peers with streams on this seat.
-    pub fn peers(&self) -> impl Iterator<Item = PeerReport> + '_ {
-        self.streams.iter().flat_map(StreamStage::report)
-    }
-
-    /// What the gatekeeper of this seat has decided, if it has one.
-    #[must_use]
-    pub fn gate(&self) -> Option<&Gate> {
-        self.lines.as_ref().map(|lines| lines.messages().gate())
-    }
-
-    /// The forwarder's counters.
-    #[must_use]
-    pub fn forwarded(&self) -> Option<&Forwarded> {
-        self.forward.as_ref().map(Forward::counters)
-    }
-
-    /// The links written on this seat: what each has sent and still holds.
-    pub fn written(&self) -> impl Iterator<Item = (LinkId, &Outgoing)> {
-        self.writer.iter().flat_map(Writer::report)
-    }
-
-    /// Everything this seat dropped, by reason.
-    #[must_use]
-    pub fn drops(&self) -> Drops {
-        let mut all = Drops::default();
-        all.merge(self.links.drops());
-        if let Some(switch) = self.switch() {
-            all.merge(&switch.counters().drops);
-        }
-        if let Some(lines) = &self.lines {
-            all.merge(lines.messages().drops());
-        }
-        if let Some(streams) = &self.streams {
-            all.merge(streams.drops());
-        }
-        if let Some(routing) = &self.routing {
-            all.merge(routing.drops());
-        }
-        if let Some(meeting) = &self.meeting {
-            all.merge(&meeting.meeting().counters().drops);
-        }
-        if let Some(forward) = &self.forward {
-            all.merge(&forward.counters().drops);
-        }
-        if let Some(writer) = &self.writer {
-            all.merge(writer.drops());
-            writer.report().for_each(|(_, out)| all.merge(&out.counters().drops));
-        }
-        all
     }
 }
 
