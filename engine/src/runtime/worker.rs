@@ -1,5 +1,6 @@
 //! One thread of a node: a poller, the stages of its seat, and the sockets that belong to them. What
-//! becomes of links is `connections`, and of streams `streams`.
+//! becomes of links is `connections`, of streams `streams`, of datagrams `datagrams`, of messages
+//! `messages`; what the shard tells is `events`.
 //!
 //! A round drains every ready socket and the mailbox, passes each stage once, and flushes every
 //! output once. Under light load a round is one packet; nothing waits for a timer to be batched.
@@ -11,6 +12,8 @@
 //! ```
 
 mod connections;
+mod datagrams;
+mod events;
 mod messages;
 mod streams;
 
@@ -26,15 +29,12 @@ use slab::Slab;
 use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
 use trunkline_proto::message::{Incoming as Message, SubscriptionId};
 use trunkline_proto::shard::{Input, Output, Shard};
-use trunkline_proto::stage::lines::LineEvent;
-use trunkline_proto::stage::links::LinkEvent;
-use trunkline_proto::stage::meeting::MeetEvent;
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
-use trunkline_proto::stage::routing::MeshEvent;
-use trunkline_proto::switch::{Answer, may_be_cut};
 
 use connections::Dialled;
+use datagrams::Udp;
+use events::tell_refused;
 
 use super::clock::Clock;
 use super::letters::{Command, Letter, Report, Written};
@@ -43,18 +43,15 @@ use super::mailbox::{Lane, Receiver, Sender};
 use super::nap::Nap;
 use super::pipes::Pipes;
 use super::tunnels::{Context, Tunnels};
-use crate::callbacks::{AnonPacket, Event, LinePacket, StateChange};
 use crate::engine::Shared;
 use crate::meeting::LookUp;
-use crate::net::{LinkListener, LinkTls, RecvBuffers, SendBatch, TcpOptions, UdpPort};
+use crate::net::{LinkListener, LinkTls, RecvBuffers, TcpOptions, UdpPort};
 use crate::setup::{Dial, Listener};
 
 /// The waker's token.
 pub(crate) const WAKE: Token = Token(usize::MAX);
 /// Letters taken from the mailbox before sockets get their turn.
 const LETTERS: usize = 1_024;
-/// Datagrams received before others get their turn.
-const DATAGRAMS: usize = 256;
 /// Posts that could not be delivered and must not be lost, kept per worker.
 const KEPT: usize = 16_384;
 
@@ -67,14 +64,6 @@ enum Source {
     Writer,
     Proxy,
     Tunnel,
-}
-
-struct Udp {
-    port: Arc<UdpPort>,
-    batch: SendBatch,
-    blocked: bool,
-    /// There may be more to receive.
-    unread: bool,
 }
 
 /// One worker.
@@ -190,18 +179,6 @@ impl Worker {
         }
         worker.dials.extend(parts.dials.into_iter().map(|(index, dial)| Dialled::new(index, dial)));
         Ok(worker)
-    }
-
-    /// A partition's seat receives; any seat may send. Only one poller may watch a socket, so a
-    /// writer on another seat asks again after a moment when the socket is full.
-    fn add_udp(&mut self, port: Arc<UdpPort>) -> io::Result<()> {
-        if self.partition.is_some() {
-            let token = Token(self.sources.insert(Source::Udp(self.udp.len())));
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            port.register_shared(self.poll.registry(), token, interest)?;
-        }
-        self.udp.push(Udp { port, batch: SendBatch::new(256), blocked: false, unread: false });
-        Ok(())
     }
 
     /// Runs until told to stop.
@@ -378,28 +355,6 @@ impl Worker {
         }
     }
 
-    fn udp_ready(&mut self, index: usize, event: &mio::event::Event) {
-        let Some(udp) = self.udp.get_mut(index) else { return };
-        udp.blocked &= !event.is_writable();
-        udp.unread |= event.is_readable();
-    }
-
-    /// One batch a round: who floods a socket does not keep the others from theirs.
-    fn read_datagrams(&mut self, now: Instant, index: usize) {
-        let wall = Clock::wall();
-        let Self { udp, received, shard, .. } = self;
-        let Some(udp) = udp.get_mut(index).filter(|u| u.unread) else { return };
-        let port = udp.port.local_addr().port();
-        let take = |from, bytes| shard.handle(now, wall, Input::Datagram { from, port, bytes });
-        match udp.port.recv(received, DATAGRAMS, take) {
-            Ok(n) => udp.unread = n >= DATAGRAMS,
-            Err(error) => {
-                udp.unread = false;
-                tracing::warn!(%error, "a UDP socket failed to receive");
-            }
-        }
-    }
-
     /// Does what time demands.
     fn keep_time(&mut self, now: Instant) {
         if self.shard.deadline().is_some_and(|d| d <= now) {
@@ -450,85 +405,6 @@ impl Worker {
                     break;
                 }
             }
-        }
-    }
-
-    /// What the switch leaves to the application: packets in lines and outside of them that
-    /// nothing else handled. What nobody takes is counted.
-    fn unhandled(&mut self, event: Option<Event>) {
-        if event.is_none_or(|event| self.shared.dispatch.dispatch(event).is_err()) {
-            self.drops.count(DropReason::Unhandled);
-        }
-    }
-
-    fn meet_event(&mut self, event: MeetEvent) {
-        match event {
-            MeetEvent::Nearest(token, found) => {
-                self.shared.answered(token, Answer::Nearest(found));
-            }
-            MeetEvent::LookUp { asker, id, who } => {
-                let look_up = LookUp { asker, id, who };
-                let asked = self.lookups.as_ref().is_some_and(|l| l.try_send(look_up).is_ok());
-                if !asked {
-                    self.drops.count(DropReason::QueueFull);
-                }
-            }
-        }
-    }
-
-    fn line_event(&mut self, event: LineEvent) {
-        match event {
-            LineEvent::Answered(token, answer) => self.shared.answered(token, answer),
-            LineEvent::Delivered(id, message) => self.keep(id, message),
-            LineEvent::Replied(id, message) => self.shared.post.replied(id, message),
-            LineEvent::CameBack(back) => self.shared.came_back(back),
-            LineEvent::Reachable(peer, yes) => self.shared.reachable(peer, yes),
-            LineEvent::Unhandled { peer, packet } => {
-                self.unhandled(LinePacket::new(peer, packet).map(Event::LinePacket));
-            }
-            LineEvent::Anonymous { from, packet } => {
-                self.unhandled(AnonPacket::new(from, packet).map(Event::AnonPacket));
-            }
-            LineEvent::State(peer, state) => {
-                // Who does not ask for these misses nothing.
-                let _ = self.shared.dispatch.dispatch(Event::State(StateChange { peer, state }));
-            }
-        }
-    }
-
-    fn link_event(&mut self, now: Instant, event: LinkEvent) {
-        match event {
-            LinkEvent::Up(link, record) => {
-                let peer = record.hashname();
-                let (remote, dial, tls) = match self.readers.remote(link) {
-                    Some(r) => r,
-                    None => return,
-                };
-                tracing::info!(%peer, %remote, tls, "link up");
-                if let Some(dialled) = self.dialled(dial) {
-                    dialled.came_up(now);
-                }
-            }
-            LinkEvent::Close(link, reason) => {
-                // The goodbye is in the lanes: it gets its chance before the socket closes.
-                self.writers.flush(now, &mut self.shard);
-                self.close(now, link, reason.to_string());
-            }
-        }
-    }
-
-    fn mesh_event(&self, event: MeshEvent) {
-        self.shared.changes.tell(&event);
-        match event {
-            MeshEvent::LinkUp(..) | MeshEvent::LinkDown(..) => {}
-            MeshEvent::NodeUp(node) => tracing::info!(%node, "node reachable"),
-            MeshEvent::Cloned(node) => {
-                tracing::error!(%node, "this identity runs twice: stop one of the two");
-            }
-            MeshEvent::Superseded(serial) => {
-                tracing::error!(serial, "this node runs on an old key file: use the renewed one");
-            }
-            MeshEvent::NodeDown(node) => tracing::info!(%node, "node unreachable"),
         }
     }
 
@@ -585,47 +461,6 @@ impl Worker {
         self.flush_datagrams();
     }
 
-    fn flush_datagrams(&mut self) {
-        let Some(writer) = self.shard.writer() else { return };
-        let drops = &mut self.drops;
-        // A full socket keeps the rest in the lanes, where what is urgent can still overtake.
-        let room = |udp: &Vec<Udp>| udp.iter().all(|u| u.batch.len() < 256);
-        while room(&self.udp)
-            && let Some((_, datagram)) = writer.next_datagram()
-        {
-            match self.udp.iter_mut().find(|u| u.port.reaches(datagram.to)) {
-                Some(udp) => {
-                    let pushed = if may_be_cut(&datagram.bytes) {
-                        udp.batch.push_divisible(datagram.to, datagram.bytes)
-                    } else {
-                        udp.batch.push(datagram.to, datagram.bytes)
-                    };
-                    if pushed.is_err() {
-                        drops.count(DropReason::QueueFull);
-                    }
-                }
-                None => drops.count(DropReason::NoRoute),
-            }
-        }
-        for udp in &mut self.udp {
-            if udp.batch.is_empty() {
-                continue;
-            }
-            let before = udp.batch.counters();
-            let sent = udp.port.send(&mut udp.batch);
-            for (reason, count) in udp.batch.counters().drops_since(&before) {
-                drops.add(reason, count);
-            }
-            match sent {
-                Ok(_) => udp.blocked = !udp.batch.is_empty(),
-                Err(error) => {
-                    tracing::warn!(%error, "a UDP socket failed to send");
-                    drops.add(DropReason::LinkDown, udp.batch.clear() as u64);
-                }
-            }
-        }
-    }
-
     fn report(&self, now: Instant) -> Report {
         let mut drops = self.shard.drops();
         drops.merge(&self.drops);
@@ -661,13 +496,4 @@ impl Worker {
         self.settle(now);
         self.flush(now);
     }
-}
-
-/// What the gatekeeper refused; its own pace keeps this from being told for each message.
-fn tell_refused(note: &trunkline_proto::gate::Note) {
-    let q = &note.question;
-    let (rule, refused, port) = (note.rule, note.refused, q.entrance.port);
-    let (record, namespace, sender) = (q.record, q.namespace, q.sender);
-    let what = if note.dry_run { "would refuse" } else { "refused" };
-    tracing::warn!(rule, refused, ?port, %record, %namespace, ?sender, proved = q.proved, "the gatekeeper {what} messages; this was the last");
 }
