@@ -81,19 +81,10 @@ impl MessageAsk {
     pub fn judge(&self) -> Result<Judged, Fault> {
         let to = self.hashname.parse();
         let to = to.map_err(|e| bad(format!("`{}` is no hashname: {e}", self.hashname)))?;
-        let record = if self.record.is_empty() { "0" } else { &self.record };
-        let record: RecordId = record.parse().map_err(|e| bad(format!("`{record}`: {e}")))?;
-        let mut what = Outbound::to(namespace(&self.namespace)?, record);
-        what.envelope.target = self.target.as_deref().map(namespace).transpose()?;
+        let place = (self.namespace.as_str(), self.target.as_deref());
+        let how = (self.priority, self.sequence.as_deref());
+        let mut what = outbound(place, &self.record, how)?;
         what.envelope.local = self.local;
-        if let Some(level) = self.priority {
-            let no = || bad(format!("priority {level} is not 0 to 7"));
-            what.priority = Priority::new(level).ok_or_else(no)?;
-        }
-        if let Some(letters) = &self.sequence {
-            let no = |e| bad(format!("sequence `{letters}`: {e}"));
-            what.sequence = Some(letters.parse::<Sequence>().map_err(no)?);
-        }
         if self.ttl == Some(0) {
             return Err(bad("a message that may cross no link goes nowhere: ttl is 1 to 255"));
         }
@@ -141,19 +132,9 @@ impl BroadcastAsk {
     /// # Errors
     /// With the first one that is impossible.
     pub fn judge(&self) -> Result<(Outbound, Bytes), Fault> {
-        let Self { namespace, target, record, payload, priority, sequence, .. } = self.clone();
-        let hashname = Hashname::new([0; Hashname::LEN]).to_string();
-        let alike = MessageAsk {
-            hashname,
-            namespace,
-            target,
-            record,
-            payload,
-            priority,
-            sequence,
-            ..MessageAsk::default()
-        };
-        alike.judge().map(|judged| (judged.what, judged.record))
+        let place = (self.namespace.as_str(), self.target.as_deref());
+        let how = (self.priority, self.sequence.as_deref());
+        Ok((outbound(place, &self.record, how)?, decode(&self.payload)?))
     }
 }
 
@@ -260,6 +241,27 @@ pub fn encode(bytes: &[u8]) -> String {
 pub fn decode(text: &str) -> Result<Bytes, Fault> {
     let decoded = Base64::decode_vec(text);
     decoded.map(Bytes::from).map_err(|_| bad("a payload is not Base64"))
+}
+
+/// What messages to one node and to all have in common.
+fn outbound(
+    (place, target): (&str, Option<&str>),
+    record: &str,
+    (priority, sequence): (Option<u8>, Option<&str>),
+) -> Result<Outbound, Fault> {
+    let record = if record.is_empty() { "0" } else { record };
+    let record: RecordId = record.parse().map_err(|e| bad(format!("`{record}`: {e}")))?;
+    let mut what = Outbound::to(namespace(place)?, record);
+    what.envelope.target = target.map(namespace).transpose()?;
+    if let Some(level) = priority {
+        let no = || bad(format!("priority {level} is not 0 to 7"));
+        what.priority = Priority::new(level).ok_or_else(no)?;
+    }
+    if let Some(letters) = sequence {
+        let no = |e| bad(format!("sequence `{letters}`: {e}"));
+        what.sequence = Some(letters.parse::<Sequence>().map_err(no)?);
+    }
+    Ok(what)
 }
 
 fn namespace(text: &str) -> Result<Namespace, Fault> {
