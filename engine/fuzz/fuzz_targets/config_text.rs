@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use trunkline::config::{Config, ConfigError, HostPort, Link, TargetRule};
-use trunkline_proto::wire::link::{CONTROL_MAX, FRAME_MAX};
+use trunkline_proto::wire::link::FRAME_MAX;
 
 /// The example with every option switched on but one of two that exclude each other, with targets
 /// to be reached, and without its comments, which would take most of the edits.
@@ -35,13 +35,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn promises(config: &Config) {
     let l = &config.limits;
-    assert!(l.control_frame <= l.frame && l.announcement <= l.control_frame);
     assert!(l.frame <= l.lane_bytes && l.message <= l.assembling);
     assert!(l.rekey_after < l.keys_dead_after);
-    assert!(
-        l.frame <= FRAME_MAX && l.control_frame <= CONTROL_MAX,
-        "no neighbour takes larger ones"
-    );
+    assert!(l.frame <= FRAME_MAX, "no neighbour takes larger ones");
     for rule in &config.sock.allow {
         assert!(0 < rule.first_port && rule.first_port <= rule.last_port);
         assert_eq!(rule.to_string().parse::<TargetRule>().as_ref(), Ok(rule));

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use trunkline_proto::base::Limits;
-use trunkline_proto::wire::link::{CONTROL_MAX, FRAME_MAX};
+use trunkline_proto::wire::link::FRAME_MAX;
 
 use super::read::{Raw, Section, within};
 use super::units;
@@ -15,8 +15,6 @@ const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 /// What every neighbour takes; it closes a link that carries more.
 const FRAME: u64 = FRAME_MAX as u64;
-/// The same for what is no package.
-const CONTROL: u64 = CONTROL_MAX as u64;
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -90,7 +88,6 @@ limits! {
     heartbeat: time ms(10), secs(60);
     heartbeats_missed: count 1, 100;
     links: count 1, 65_536;
-    control_frame: bytes 2 * KIB, CONTROL;
     frame: bytes 2 * KIB, FRAME;
     message: bytes KIB, GIB;
     assembling: bytes KIB, 64 * GIB;
@@ -100,8 +97,7 @@ limits! {
     // Seven of them leave the highest something.
     lower_share: count 0, 12;
     origins: count 2, 1_000_000;
-    neighbours: count 1, 1_024;
-    announcement: bytes KIB, CONTROL;
+    neighbours: count 1, 1_500;
     announcement_interval: time ms(10), secs(60);
     announcement_refresh: time secs(1), secs(86_400);
     announcement_expiry: time secs(2), secs(604_800);
@@ -127,11 +123,6 @@ fn contradictions(l: &Limits) -> Vec<String> {
         l.line_idle >= l.keys_dead_after,
         "line_idle must not be shorter than keys_dead_after, or a line is forgotten while its \
          peer may still send under its keys",
-    );
-    need(l.control_frame <= l.frame, "control_frame exceeds frame");
-    need(
-        l.announcement <= l.control_frame,
-        "announcement exceeds control_frame, in which it has to travel",
     );
     need(l.frame <= l.lane_bytes, "lane_bytes holds not even one frame");
     need(l.message <= l.assembling, "assembling holds not even one message");

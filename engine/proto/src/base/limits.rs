@@ -52,8 +52,6 @@ pub struct Limits {
     pub heartbeats_missed: u32,
     /// Links in all.
     pub links: usize,
-    /// Largest control frame on a link.
-    pub control_frame: usize,
     /// Largest frame on a link, all headers included; also sets the largest packet of a line on
     /// a mesh route.
     pub frame: usize,
@@ -71,12 +69,11 @@ pub struct Limits {
     /// ones have something to send. None: order is strict, and four full levels are the most of a
     /// link; else all nine.
     pub lower_share: u8,
-    /// Origins in the link-state database. 10,000 × ~3 KiB = 30 MiB.
+    /// Origins in the link-state database. 10,000 × ~4 KiB = 40 MiB.
     pub origins: usize,
-    /// Neighbours one announcement may list.
+    /// Neighbours one announcement may list; those beyond 64 have room for 65,536 of all origins,
+    /// 3 MiB.
     pub neighbours: usize,
-    /// Largest announcement.
-    pub announcement: usize,
     /// Least time between two announcements of one origin.
     pub announcement_interval: Duration,
     /// An origin repeats its announcement after this long,
@@ -115,7 +112,6 @@ impl Default for Limits {
             heartbeat: Duration::from_millis(250),
             heartbeats_missed: 3,
             links: 1_024,
-            control_frame: 4_096,
             frame: 16_384,
             message: 1 << 20,
             assembling: 8 << 20,
@@ -124,8 +120,7 @@ impl Default for Limits {
             lane_items: 4_096,
             lower_share: 0,
             origins: 10_000,
-            neighbours: 64,
-            announcement: 4_096,
+            neighbours: 1_024,
             announcement_interval: Duration::from_secs(1),
             announcement_refresh: Duration::from_secs(600),
             announcement_expiry: Duration::from_secs(1_800),

@@ -114,12 +114,25 @@ pub struct Installed {
     pub packing_changed: bool,
 }
 
-/// What every node says about its links. At most `limits.origins` others × 4 KiB and some.
+/// Neighbours of an origin that always find room, if it does.
+const FEW: usize = 64;
+/// Those beyond them, of all origins together: hubs are few, and who says to be one for each of
+/// many made-up names shall not fill the memory. 65,536 × 40 bytes = 2.5 MiB.
+const BEYOND: usize = 65_536;
+
+const fn beyond(entry: &Entry) -> usize {
+    entry.neighbours.len().saturating_sub(FEW)
+}
+
+/// What every node says about its links. At most `limits.origins` others × 4 KiB and some, and
+/// [`BEYOND`].
 #[derive(Debug)]
 pub struct Database {
     me: Address,
     origins: usize,
     neighbours: usize,
+    /// Neighbours in all entries beyond [`FEW`] of each.
+    beyond: usize,
     expiry: Duration,
     rate: Rate,
     index: BTreeMap<Address, Slot>,
@@ -136,6 +149,7 @@ impl Database {
             me,
             origins: limits.origins,
             neighbours: limits.neighbours,
+            beyond: 0,
             expiry: limits.announcement_expiry,
             rate: Rate { interval: limits.announcement_interval, burst: BURST },
             index: BTreeMap::new(),
@@ -216,7 +230,7 @@ impl Database {
     /// # Errors
     /// `Misaddressed` if the address belongs to another hashname, `StaleAnnouncement` unless it
     /// is newer, `Expired` at the end of its life, `LimitBroken` for too many neighbours,
-    /// `TableFull` for one origin too many (this node is not counted).
+    /// `TableFull` for one origin, or one hub's neighbours, too many (this node is not counted).
     pub fn install(
         &mut self,
         now: Instant,
@@ -248,6 +262,11 @@ impl Database {
         if held.is_none() && origin != self.me && self.others() >= self.origins {
             return Err(DropReason::TableFull);
         }
+        let others = self.beyond - held.map_or(0, beyond);
+        let more = neighbours.len().saturating_sub(FEW);
+        if origin != self.me && more > 0 && others + more > BEYOND {
+            return Err(DropReason::TableFull);
+        }
         let is_new = held.is_none();
         let links_changed = held.is_none_or(|h| h.neighbours != neighbours);
         let packing_changed = held.is_none_or(|h| h.packing != said.packing);
@@ -270,6 +289,7 @@ impl Database {
             expires,
             pace,
         };
+        self.beyond = others + more;
         let slot = self.place(origin);
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(entry);
@@ -281,7 +301,9 @@ impl Database {
     pub fn remove(&mut self, origin: &Address) -> Option<Entry> {
         let slot = self.index.remove(origin)?;
         self.free.push(slot);
-        self.slots.get_mut(slot as usize)?.take()
+        let entry = self.slots.get_mut(slot as usize)?.take()?;
+        self.beyond -= beyond(&entry);
+        Some(entry)
     }
 
     /// When [`Self::expire`] has something to look for.

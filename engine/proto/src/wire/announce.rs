@@ -8,10 +8,9 @@
 //! 0  .. 2   age in seconds, grows on the way, not signed
 //! ---- signed from here ----
 //! 2         version, 1
-//! 3         0
+//! 3         length of the name, at most 32
 //! 4  .. 6   life in seconds, at least 1
-//! 6         length of the name, at most 32
-//! 7         number of neighbours
+//! 6  .. 8   number of neighbours
 //! 8  .. 24  address of the origin
 //! 24 .. 32  serial of the key record
 //! 32 .. 40  boot epoch
@@ -40,13 +39,13 @@ use core::cmp::Ordering;
 use bytes::{BufMut, Bytes};
 
 use super::link::{
-    CONTROL_MAX, Capabilities, Cost, Fields, HEADER_LEN, LinkHeader, LinkKind, NodeName,
+    ANNOUNCEMENT_FRAME_MAX, Capabilities, Cost, Fields, HEADER_LEN, LinkHeader, LinkKind, NodeName,
 };
 use super::sequence::{Builders, PackTerms, Sequence};
 use crate::base::{Address, BootEpoch, DropReason, Priority};
 
-/// Largest announcement: a control frame without its header.
-pub const ANNOUNCEMENT_MAX: usize = CONTROL_MAX - HEADER_LEN;
+/// Largest announcement: the largest frame of one without its header.
+pub const ANNOUNCEMENT_MAX: usize = ANNOUNCEMENT_FRAME_MAX - HEADER_LEN;
 const VERSION: u8 = 1;
 const SIGNATURE_LEN: usize = 64;
 /// Bytes in front of the name.
@@ -141,17 +140,16 @@ impl<'a> Announcement<'a> {
         let signed = unsigned.get(2..).ok_or(DropReason::Truncated)?;
         let mut fields = Fields::new(unsigned);
         let age_secs = fields.u16()?;
-        let [_, reserved] = fields.array()?;
+        let [_, name_len] = fields.array()?;
         let life_secs = fields.u16()?;
-        let name_len = usize::from(fields.u8()?);
-        let count = usize::from(fields.u8()?);
+        let count = usize::from(fields.u16()?);
         fields.take(Address::LEN + 24)?;
         let capabilities = Capabilities(fields.u32()?);
         let builders = Builders(fields.u32()?);
         let (preferred, least) = (Sequence(fields.array()?), Sequence(fields.array()?));
         let packing = PackTerms { builders, preferred, least };
         let record_len = usize::from(fields.u16()?);
-        let name = NodeName::new(fields.take(name_len)?).ok_or(DropReason::Malformed)?;
+        let name = NodeName::new(fields.take(name_len.into())?).ok_or(DropReason::Malformed)?;
         let record = fields.take(record_len)?;
         let neighbours = fields.take(count * NEIGHBOUR_LEN)?;
         fields.end()?;
@@ -167,8 +165,7 @@ impl<'a> Announcement<'a> {
             signed,
             signature,
         };
-        if reserved != 0 || life_secs == 0 || !packing.is_sound() || !out.neighbours_are_in_order()
-        {
+        if life_secs == 0 || !packing.is_sound() || !out.neighbours_are_in_order() {
             return Err(DropReason::Malformed);
         }
         Ok(out)
@@ -229,7 +226,7 @@ impl Draft<'_> {
     /// The body, age 0, signed by `sign`.
     ///
     /// # Errors
-    /// `Oversized` if record and neighbours do not fit [`ANNOUNCEMENT_MAX`] or 255 neighbours.
+    /// `Oversized` if record and neighbours do not fit [`ANNOUNCEMENT_MAX`].
     pub fn sign(&self, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Result<Bytes, DropReason> {
         let name = self.name.as_bytes();
         let len = FIXED_LEN
@@ -242,10 +239,9 @@ impl Draft<'_> {
         }
         let too_many = |_| DropReason::Oversized;
         let mut out = Vec::with_capacity(len);
-        out.put_slice(&[0, 0, VERSION, 0]);
+        out.put_slice(&[0, 0, VERSION, u8::try_from(name.len()).map_err(too_many)?]);
         out.put_u16(self.life_secs);
-        out.put_u8(u8::try_from(name.len()).map_err(too_many)?);
-        out.put_u8(u8::try_from(self.neighbours.len()).map_err(too_many)?);
+        out.put_u16(u16::try_from(self.neighbours.len()).map_err(too_many)?);
         out.put_slice(self.head.origin.as_bytes());
         out.put_u64(self.head.order.serial);
         out.put_u64(self.head.order.epoch.0);
@@ -325,12 +321,19 @@ mod tests {
     }
 
     #[test]
-    fn n11_sixty_four_neighbours_and_the_largest_record_fit() {
-        let neighbours = ring(&(10..74).collect::<Vec<_>>());
-        let limits = crate::base::Limits::default();
-        assert_eq!((limits.announcement, limits.neighbours), (ANNOUNCEMENT_MAX + HEADER_LEN, 64));
-        assert!(draft(&[8; 1_400], &neighbours).sign(|_| [0; 64]).unwrap().len() < 3_000);
-        assert_eq!(draft(&[8; 4_000], &[]).sign(|_| [0; 64]), Err(DropReason::Oversized));
+    fn n11_all_neighbours_a_node_may_have_and_the_largest_record_fit() {
+        let most = crate::base::Limits::default().neighbours;
+        let neighbours: Vec<Neighbour> = (0..u32::try_from(most).unwrap())
+            .map(|n| {
+                let mut bytes = [0; 16];
+                bytes[..4].copy_from_slice(&n.to_be_bytes());
+                Neighbour { address: Address::new(bytes), cost: Cost::ONE }
+            })
+            .collect();
+        let body = draft(&[8; 4_000], &neighbours).sign(|_| [0; 64]).unwrap();
+        assert_eq!(Announcement::parse(&body).unwrap().neighbours().count(), most);
+        let too_much = draft(&[8; 12_500], &neighbours).sign(|_| [0; 64]);
+        assert_eq!(too_much, Err(DropReason::Oversized));
     }
 
     #[test]

@@ -26,8 +26,10 @@ use crate::base::{DropReason, Priority};
 pub const HEADER_LEN: usize = 4;
 /// Largest frame, header included.
 pub const FRAME_MAX: usize = 16_384;
-/// Largest frame that is neither a package nor a broadcast, header included.
+/// Largest frame that is neither a package, a broadcast nor an announcement, header included.
 pub const CONTROL_MAX: usize = 4_096;
+/// Largest frame of an announcement, header included: a hub names all its neighbours in one.
+pub const ANNOUNCEMENT_FRAME_MAX: usize = 32_768;
 /// Largest text of a goodbye.
 pub const GOODBYE_TEXT_MAX: usize = 128;
 /// Bytes of a proof: an Ed25519 signature.
@@ -99,6 +101,7 @@ impl LinkKind {
     pub const fn frame_max(self) -> usize {
         match self {
             Self::Package | Self::Broadcast => FRAME_MAX,
+            Self::Announcement => ANNOUNCEMENT_FRAME_MAX,
             _ => CONTROL_MAX,
         }
     }
@@ -262,7 +265,8 @@ mod tests {
         assert_eq!(peek([0, 0, 3, 1]), DropReason::Malformed);
         assert_eq!(peek([0, 0, 6, 8]), DropReason::Malformed);
         assert_eq!(peek([0, 0, 7, 8]), DropReason::Malformed);
-        assert_eq!(peek([0x0f, 0xfd, 5, 0]), DropReason::Oversized);
+        assert_eq!(peek([0x0f, 0xfd, 9, 0]), DropReason::Oversized);
+        assert_eq!(peek([0x7f, 0xfd, 5, 0]), DropReason::Oversized);
         assert_eq!(peek([0x3f, 0xfd, 6, 0]), DropReason::Oversized);
         assert!(LinkHeader::peek(&[0x3f, 0xfc, 6, 7]).unwrap().is_some());
         assert_eq!(control_frame(LinkKind::Digest, &[0; 4_093]), Err(DropReason::Oversized));
@@ -271,7 +275,7 @@ mod tests {
     #[test]
     fn n2_the_formats_allow_what_the_limits_promise() {
         let limits = Limits::default();
-        assert_eq!((limits.frame, limits.control_frame), (FRAME_MAX, CONTROL_MAX));
+        assert_eq!(limits.frame, FRAME_MAX);
     }
 
     #[test]

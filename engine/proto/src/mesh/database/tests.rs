@@ -31,24 +31,27 @@ impl Said {
         Self { n, order: (1, epoch, sequence), neighbours: vec![], mark: 1, age: 0, life: 1_800 }
     }
 
-    fn body(&self) -> Vec<u8> {
+    fn draft<'a>(&self, neighbours: &'a [Neighbour]) -> Draft<'a> {
         let (serial, epoch, sequence) = self.order;
         let order = Order { serial, epoch: BootEpoch(epoch), sequence };
-        let neighbours: Vec<Neighbour> = self
-            .neighbours
-            .iter()
-            .map(|n| Neighbour { address: name(*n).address(), cost: Cost::ONE })
-            .collect();
-        let draft = Draft {
+        Draft {
             life_secs: self.life,
             head: AnnouncementHead { origin: name(self.n).address(), order },
             capabilities: Capabilities(0),
             packing: Default::default(),
             name: NodeName::default(),
             record: &[],
-            neighbours: &neighbours,
-        };
-        let mut body = draft.sign(|_| [self.mark; 64]).unwrap().to_vec();
+            neighbours,
+        }
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let neighbours: Vec<Neighbour> = self
+            .neighbours
+            .iter()
+            .map(|n| Neighbour { address: name(*n).address(), cost: Cost::ONE })
+            .collect();
+        let mut body = self.draft(&neighbours).sign(|_| [self.mark; 64]).unwrap().to_vec();
         body[..2].copy_from_slice(&self.age.to_be_bytes());
         body
     }
@@ -197,6 +200,39 @@ fn n11_the_table_is_bounded_and_its_places_are_used_again() {
     assert_eq!(Said::new(4, 1, 1).to(&mut db, at(0)).unwrap().slot, 1, "the last place freed");
     let many = Said { neighbours: vec![5, 6, 7], ..Said::new(1, 2, 1) };
     assert_eq!(many.to(&mut db, at(0)), Err(DropReason::LimitBroken));
+}
+
+#[test]
+fn n11_hubs_share_what_room_there_is_for_many_neighbours() {
+    let mut db = database();
+    let hub = |n: u16, sequence: u64, count: u16| {
+        let place = |k: u16| Address::new(core::array::from_fn(|i| k.to_be_bytes()[i % 2]));
+        let one = |k| Neighbour { address: place(k), cost: Cost::ONE };
+        let neighbours: Vec<Neighbour> = (0..count).map(one).collect();
+        let mut who = [0xff; 32];
+        who[1..3].copy_from_slice(&n.to_be_bytes());
+        let who = Hashname::new(who);
+        let draft = Draft {
+            head: AnnouncementHead {
+                origin: who.address(),
+                order: Order { serial: 1, epoch: BootEpoch(1), sequence },
+            },
+            ..Said::new(1, 1, 1).draft(&neighbours)
+        };
+        (who, draft.sign(|_| [1; 64]).unwrap())
+    };
+    let mut install = |(who, body): (Hashname, Bytes)| {
+        db.install(at(0), who, END, &body, &Announcement::parse(&body).unwrap())
+    };
+    // 68 times 960 beyond the first 64 of each.
+    for n in 0..68 {
+        assert!(install(hub(n, 1, 1_024)).is_ok(), "{n}");
+    }
+    assert_eq!(install(hub(68, 1, 1_024)), Err(DropReason::TableFull));
+    assert!(install(hub(5, 2, 1_024)).is_ok(), "who has room keeps it");
+    assert!(install(hub(69, 1, 64)).is_ok(), "few neighbours always find room");
+    assert!(install(hub(7, 2, 1)).is_ok());
+    assert!(install(hub(68, 1, 1_024)).is_ok(), "what one gives back another may use");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl Own {
     /// How many neighbours an announcement with this identity's record has room for.
     pub(super) fn room(&self, identity: &Identity) -> usize {
         let taken = FRAME_OF_WORD + identity.record().encoded().len();
-        (ANNOUNCEMENT_MAX.saturating_sub(taken) / 20).min(255)
+        ANNOUNCEMENT_MAX.saturating_sub(taken) / 20
     }
 
     /// There is something new to say. Waits a moment, for what breaks together is told together.

@@ -13,8 +13,11 @@ use crate::wire::announce::{AnnouncementHead, Order};
 
 /// Most that wait for one neighbour,
 const PER_NEIGHBOUR: usize = 512;
-/// and in all: 4,096 × 4 KiB = 16 MiB.
+/// and in all,
 const IN_ALL: usize = 4_096;
+/// and the same in bytes: of hubs fewer.
+const PER_NEIGHBOUR_BYTES: usize = 2 << 20;
+const IN_ALL_BYTES: usize = 16 << 20;
 
 #[derive(Debug)]
 struct Held {
@@ -23,13 +26,21 @@ struct Held {
     body: Bytes,
 }
 
+/// What waits for one neighbour.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    count: usize,
+    bytes: usize,
+}
+
 /// What waits, by who brought it and whose it is.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     held: BTreeMap<(Address, Address), Held>,
     /// When, and which. One per entry of `held`.
     dues: BTreeMap<(Instant, Address, Address), ()>,
-    counts: BTreeMap<Address, usize>,
+    taken: BTreeMap<Address, Taken>,
+    bytes: usize,
 }
 
 impl Waiting {
@@ -45,27 +56,36 @@ impl Waiting {
         body: &[u8],
     ) -> Result<(), DropReason> {
         let key = (from, head.origin);
-        if let Some(held) = self.held.get_mut(&key) {
-            if held.order >= head.order {
-                return Err(DropReason::StaleAnnouncement);
-            }
-            (held.order, held.body) = (head.order, Bytes::copy_from_slice(body));
-            return Ok(());
+        let before = self.held.get(&key);
+        if before.is_some_and(|held| held.order >= head.order) {
+            return Err(DropReason::StaleAnnouncement);
         }
-        let count = self.counts.entry(from).or_default();
-        if *count >= PER_NEIGHBOUR || self.held.len() >= IN_ALL {
+        let freed = before.map_or(0, |held| held.body.len());
+        let mut taken = self.taken.get(&from).copied().unwrap_or_default();
+        taken.bytes = taken.bytes - freed + body.len();
+        let bytes = self.bytes - freed + body.len();
+        if taken.bytes > PER_NEIGHBOUR_BYTES || bytes > IN_ALL_BYTES {
             return Err(DropReason::RateLimited);
         }
-        *count += 1;
-        self.dues.insert((until, from, head.origin), ());
-        self.held
-            .insert(key, Held { until, order: head.order, body: Bytes::copy_from_slice(body) });
+        let body = Bytes::copy_from_slice(body);
+        if let Some(held) = self.held.get_mut(&key) {
+            (held.order, held.body) = (head.order, body);
+        } else {
+            if taken.count >= PER_NEIGHBOUR || self.held.len() >= IN_ALL {
+                return Err(DropReason::RateLimited);
+            }
+            taken.count += 1;
+            self.dues.insert((until, from, head.origin), ());
+            self.held.insert(key, Held { until, order: head.order, body });
+        }
+        self.taken.insert(from, taken);
+        self.bytes = bytes;
         Ok(())
     }
 
     /// How many wait that this neighbour brought.
     pub(super) fn count(&self, from: &Address) -> usize {
-        self.counts.get(from).copied().unwrap_or(0)
+        self.taken.get(from).map_or(0, |taken| taken.count)
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
@@ -78,10 +98,12 @@ impl Waiting {
         let ((_, from, origin), ()) = entry.remove_entry();
         let held = self.held.remove(&(from, origin))?;
         debug_assert!(held.until <= now);
-        if let Some(count) = self.counts.get_mut(&from) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&from);
+        self.bytes -= held.body.len();
+        if let Some(taken) = self.taken.get_mut(&from) {
+            taken.count -= 1;
+            taken.bytes -= held.body.len();
+            if taken.count == 0 {
+                self.taken.remove(&from);
             }
         }
         Some((from, held.body))
@@ -114,7 +136,8 @@ mod tests {
         assert_eq!(w.due(), Some(until));
         let rest: Vec<Bytes> = core::iter::from_fn(|| w.take_due(until)).map(|t| t.1).collect();
         assert_eq!(rest, [&b"a6"[..], b"forged"]);
-        assert!(w.held.is_empty() && w.counts.is_empty() && w.due().is_none());
+        assert!(w.held.is_empty() && w.taken.is_empty() && w.due().is_none());
+        assert_eq!(w.bytes, 0);
     }
 
     #[test]
@@ -131,5 +154,24 @@ mod tests {
             assert!(took <= PER_NEIGHBOUR);
         }
         assert_eq!(w.held.len(), IN_ALL);
+    }
+
+    #[test]
+    fn n11_what_waits_is_bounded_in_bytes_as_well() {
+        let mut w = Waiting::default();
+        let large = vec![7; 32_000];
+        let mut put = |n: u8, origin, order, body: &[u8]| {
+            w.put(Instant::ZERO, Address::new([n; 16]), &head(origin, order), body)
+        };
+        let took = (0..500).filter(|origin| put(1, *origin, 1, &large).is_ok()).count();
+        assert_eq!(took, PER_NEIGHBOUR_BYTES / large.len());
+        assert_eq!(put(1, 0, 2, b"little"), Ok(()), "one that takes less room than the one before");
+        assert_eq!(put(1, 499, 1, &large[..31_000]), Ok(()), "and leaves it to another");
+        for n in 2..20 {
+            let _ = (0..500).filter(|origin| put(n, *origin, 1, &large).is_ok()).count();
+        }
+        assert!(w.bytes <= IN_ALL_BYTES && w.bytes > IN_ALL_BYTES - large.len());
+        while w.take_due(Instant::ZERO).is_some() {}
+        assert_eq!((w.bytes, w.taken.len()), (0, 0));
     }
 }
