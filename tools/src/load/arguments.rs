@@ -14,7 +14,7 @@ use super::payload::HEADER;
 /// The longest run, warm-up included.
 const LONGEST: f64 = 3_600.0;
 /// Most nodes on each side: each is a thread, and a link at the relay.
-const NODES: u16 = 400;
+const NODES: u16 = 512;
 
 /// Send messages through relays and tell what arrived, when, and what it cost.
 ///
@@ -131,6 +131,11 @@ pub(super) struct Arguments {
     /// What is sent
     #[arg(long, value_enum, default_value_t = Kind::Message)]
     pub(super) kind: Kind,
+    /// Senders and receivers are no nodes but bare links on one thread: for what a relay costs when
+    /// the ends cost little. Each sender has a receiver of its own, all messages one size and
+    /// priority
+    #[arg(long, conflicts_with_all = ["senders", "receivers", "count"])]
+    pub(super) bare: bool,
     /// Relays between senders and receivers, each a process of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=16))]
     pub(super) hops: u16,

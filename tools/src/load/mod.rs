@@ -11,6 +11,7 @@
 //! Everything is bounded in time and number, and nothing outlives the run.
 
 mod arguments;
+mod bare;
 mod mix;
 mod nodes;
 mod payload;
@@ -35,7 +36,7 @@ use trunkline_proto::base::Chance;
 
 pub use arguments::Cli;
 use arguments::{Arguments, Kind, Part};
-use nodes::Nodes;
+use nodes::{Ends, Nodes};
 use process::Usage;
 use receiver::{Received, Receiver};
 use report::{Node, Report};
@@ -75,11 +76,18 @@ fn load(arguments: &Arguments) -> Result<(), Failure> {
     if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}") {
         bar.set_style(style);
     }
-    let nodes = Nodes::start(arguments, |stage| {
+    let stage = |stage: &str| {
         bar.set_message(stage.to_owned());
         bar.tick();
-    })?;
-    let report = measure(arguments, &nodes, &stopped, &bar);
+    };
+    let report = if arguments.bare {
+        let ends = Ends::start(arguments, stage)?;
+        bar.set_message("measuring");
+        bare::run(arguments, &ends, &stopped)?
+    } else {
+        let nodes = Nodes::start(arguments, stage)?;
+        measure(arguments, &nodes, &stopped, &bar)
+    };
     bar.finish_and_clear();
     report.print(arguments)?;
     if report.delivered == 0 {

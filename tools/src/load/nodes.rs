@@ -2,6 +2,7 @@
 //! are ordinary nodes embedded in this process.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -42,9 +43,86 @@ pub(super) struct Nodes {
 
 /// Makes room for as many neighbours as a run can have.
 pub(super) fn widen(limits: &mut Limits) {
-    limits.neighbours = 1_024;
-    limits.announcement = 48 << 10;
     limits.half_open_per_address = limits.half_open;
+}
+
+/// The relays of a run, and the keys of all.
+struct Chain {
+    relays: Vec<Relay>,
+    keys: Keys,
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl Chain {
+    fn start(arguments: &Arguments, stage: &impl Fn(&str)) -> Result<Self, Failure> {
+        let (senders, receivers) = arguments.nodes();
+        let count = if arguments.via.is_some() { 0 } else { arguments.hops };
+        let (directory, temporary) = keys_directory(arguments)?;
+        stage("making keys");
+        let keys = Keys { directory, space: space(arguments)? };
+        keys.make([senders, receivers, count].into_iter().map(usize::from).sum())?;
+        stage("starting relays");
+        let how = Manner {
+            transport: arguments.transport,
+            cpu: arguments.pin_relay,
+            workers: arguments.relay_workers,
+        };
+        let mut relays: Vec<Relay> = Vec::new();
+        for index in 0..usize::from(count) {
+            let before = relays.last().map(|r| &r.at);
+            let relay = Relay::start(&keys.file(index), before, &how)?;
+            relays.push(relay);
+        }
+        // After the relays, which would inherit it.
+        if let Some(cpu) = arguments.pin_load {
+            let failed = |e| Failure::Other(format!("cannot stay on processor {cpu}: {e}"));
+            kernel::stay_on(cpu).map_err(failed)?;
+        }
+        Ok(Self { relays, keys, temporary })
+    }
+}
+
+/// The relays senders and receivers are linked to, if there are any.
+fn doors(arguments: &Arguments, relays: &[Relay]) -> (Option<Neighbour>, Option<Neighbour>) {
+    let via = arguments.via.as_ref();
+    let first = via.or_else(|| relays.first().map(|r| &r.at)).cloned();
+    (first, via.or_else(|| relays.last().map(|r| &r.at)).cloned())
+}
+
+/// Relays, and who their bare neighbours are.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// The relays, in the order from senders to receivers.
+    pub(super) relays: Vec<Relay>,
+    /// Whom senders are linked to,
+    pub(super) first: Neighbour,
+    /// and receivers.
+    pub(super) last: Neighbour,
+    /// Each sender with its receiver.
+    pub(super) pairs: Vec<(Arc<Identity>, Arc<Identity>)>,
+    /// Holds the keys, unless the user keeps them.
+    _keys: Option<tempfile::TempDir>,
+}
+
+impl Ends {
+    /// Starts the relays.
+    ///
+    /// # Errors
+    /// If one cannot be started, or there are none.
+    pub(super) fn start(arguments: &Arguments, stage: impl Fn(&str)) -> Result<Self, Failure> {
+        let Chain { relays, keys, temporary } = Chain::start(arguments, &stage)?;
+        let (Some(first), Some(last)) = doors(arguments, &relays) else {
+            let what = "bare links need a relay: give --hops 1 or more, or --via";
+            return Err(Failure::Other(what.into()));
+        };
+        let identity = |index| Ok::<_, Failure>(Arc::new(keyfile::read(&keys.file(index))?));
+        let pairs = (0..usize::from(arguments.nodes().0)).map(|pair| {
+            let index = relays.len() + 2 * pair;
+            Ok((identity(index)?, identity(index + 1)?))
+        });
+        let pairs = pairs.collect::<Result<_, Failure>>()?;
+        Ok(Self { relays, first, last, pairs, _keys: temporary })
+    }
 }
 
 impl Nodes {
@@ -54,34 +132,12 @@ impl Nodes {
     /// If something cannot be started or the mesh does not come together.
     pub(super) fn start(arguments: &Arguments, stage: impl Fn(&str)) -> Result<Self, Failure> {
         let (senders, receivers) = arguments.nodes();
-        let relays = if arguments.via.is_some() { 0 } else { arguments.hops };
-        let count = usize::from(senders) + usize::from(receivers) + usize::from(relays);
-        let (directory, temporary) = keys_directory(arguments)?;
-        stage("making keys");
-        let keys = Keys { directory, space: space(arguments)? };
-        keys.make(count)?;
+        let Chain { relays, keys, temporary } = Chain::start(arguments, &stage)?;
+        let mut index = relays.len();
         stage("starting nodes");
-        let mut chain: Vec<Relay> = Vec::new();
-        let how = Manner {
-            transport: arguments.transport,
-            cpu: arguments.pin_relay,
-            workers: arguments.relay_workers,
-        };
-        for index in 0..usize::from(relays) {
-            let before = chain.last().map(|r| &r.at);
-            let relay = Relay::start(&keys.file(index), before, &how)?;
-            chain.push(relay);
-        }
-        // After the relays, which would inherit it.
-        if let Some(cpu) = arguments.pin_load {
-            let failed = |e| Failure::Other(format!("cannot stay on processor {cpu}: {e}"));
-            kernel::stay_on(cpu).map_err(failed)?;
-        }
         let mut nodes =
-            Self { senders: Vec::new(), receivers: Vec::new(), relays: chain, _keys: temporary };
-        let first = arguments.via.as_ref().or_else(|| nodes.relays.first().map(|r| &r.at)).cloned();
-        let last = arguments.via.as_ref().or_else(|| nodes.relays.last().map(|r| &r.at)).cloned();
-        let mut index = usize::from(relays);
+            Self { senders: Vec::new(), receivers: Vec::new(), relays, _keys: temporary };
+        let (first, last) = doors(arguments, &nodes.relays);
         for _ in 0..receivers {
             let links: Vec<Neighbour> = last.iter().cloned().collect();
             nodes.receivers.push(keys.engine(index, arguments, &links)?);
@@ -158,6 +214,7 @@ fn keys_directory(arguments: &Arguments) -> Result<(PathBuf, Option<tempfile::Te
 }
 
 /// Key files, by number.
+#[derive(Debug)]
 struct Keys {
     directory: PathBuf,
     space: Space,

@@ -29,6 +29,16 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Writes it over the first bytes of a message.
+    pub(super) fn write(&self, message: &mut [u8]) {
+        if let Some(header) = message.first_chunk_mut::<HEADER>() {
+            let mut rest = &mut header[..];
+            rest.put_u32_le(self.flow);
+            rest.put_u64_le(self.sequence);
+            rest.put_u64_le(self.due);
+        }
+    }
+
     /// Reads the header of a message.
     #[must_use]
     pub(super) fn read(message: &[u8]) -> Option<Self> {

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::print::{self, Table};
 
 /// A whole run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     /// Seconds measured.
     pub(super) seconds: f64,
@@ -75,7 +75,7 @@ pub(super) fn priorities(levels: &[Option<Level>], seconds: f64) -> Vec<OfPriori
 }
 
 /// Latencies, in microseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) struct Latency {
     mean_us: f64,
@@ -242,6 +242,7 @@ struct Rates {
 #[derive(Debug, Serialize)]
 struct Settings {
     kind: super::arguments::Kind,
+    bare: bool,
     rate: Option<u64>,
     window: Option<u32>,
     group: Option<u32>,
@@ -257,6 +258,7 @@ impl Settings {
         let (senders, receivers) = arguments.nodes();
         Self {
             kind: arguments.kind,
+            bare: arguments.bare,
             rate: arguments.rate,
             window: arguments.window(),
             group: arguments.group,
