@@ -255,3 +255,56 @@ fn n21_a_full_inbox_gives_back_what_it_has_no_room_for() {
     let (code, by) = (Code::QueueFull, Some(to.address()));
     assert_eq!((failed, delivered), (Err(Failure::Code { code, by, rule: 0 }), 75));
 }
+
+#[test]
+fn n21_a_callback_that_was_too_slow_gets_messages_again_once_there_is_room() {
+    let (_, plan) = plans()[0];
+    let relay = Engine::start(listening(0, plan, Transport::Plain)).expect("a relay");
+    let a = Engine::start(linked(1, plan, Transport::Plain, &[&relay])).expect("a");
+    let (tell, told) = std::sync::mpsc::channel();
+    // A place in this channel is what the callback waits for, before it says what it got.
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let slow = move |m: trunkline::Incoming| {
+        let _ = gate.lock().expect("one callback at a time").recv();
+        tell.send(m.record()).expect("told");
+    };
+    let mut setup = linked(2, plan, Transport::Plain, &[&relay]);
+    let builder = Engine::builder().on_message(ns("test"), slow);
+    setup.callbacks = builder.into_setup().expect("a set-up").callbacks;
+    let b = Engine::start(setup).expect("b");
+    meet(&a, &b);
+    let to = b.handle().hashname();
+    a.handle().ping(to, Priority::DEFAULT, 9, PATIENCE).expect("a line");
+
+    // What was delivered waits for the callback, until no more may.
+    let deliver = |n: u32| {
+        let sent = a.handle().deliver(to, &packed(true), numbered(n, 8), PATIENCE);
+        sent.map(|_| ()).map_err(|failure| match failure {
+            Failure::Code { code, by, .. } => (code, by),
+            Failure::Busy => panic!("the sender has room"),
+        })
+    };
+    let full = Err((Code::QueueFull, Some(to.address())));
+    let waiting = (0..10_000).find(|n| deliver(*n) == full).expect("a bound");
+    assert!(waiting > 1_000, "{waiting} waited");
+    assert_eq!(deliver(waiting), full);
+
+    // One at a time makes room for one at a time, and refused ones never turn up.
+    let mut expected: VecDeque<u32> = (0..waiting).collect();
+    for next in waiting + 1..waiting + 20 {
+        go.send(()).expect("it waits");
+        let heard = told.recv_timeout(PATIENCE).expect("a message");
+        assert_eq!(heard, numbered(expected.pop_front().expect("one waits"), 8));
+        // The callback's thread takes the next one in a moment, and only then is there room.
+        while deliver(next) == full {}
+        expected.push_back(next);
+    }
+    drop(go);
+    for n in expected {
+        assert_eq!(told.recv_timeout(PATIENCE).expect("a message"), numbered(n, 8));
+    }
+    assert_eq!(deliver(0), Ok(()), "there is room again");
+    assert_eq!(told.recv_timeout(PATIENCE).expect("a message"), numbered(0, 8));
+    assert!(told.try_recv().is_err(), "more than was sent");
+}

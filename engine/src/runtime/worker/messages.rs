@@ -23,15 +23,6 @@ impl Worker {
         }
     }
 
-    /// Gives messages to a callback, and back those from the first one on that found no room: what
-    /// was taken is the front, also if there is room again a moment later.
-    fn call(&self, place: usize, messages: Vec<Message>) -> Vec<Message> {
-        let mut messages = messages.into_iter();
-        let refused =
-            messages.by_ref().find_map(|m| self.shared.dispatch.message(place, Box::new(m)).err());
-        refused.map(|m| *m).into_iter().chain(messages).collect()
-    }
-
     /// Gives subscribers what a round brought. What finds no room goes back.
     pub(super) fn give_messages(&mut self, now: Instant) {
         for at in 0..self.arrived.len() {
@@ -46,7 +37,8 @@ impl Worker {
                     Code::QueueFull
                 }
                 Some(Sink::Callback(place)) => {
-                    messages = self.call(place, messages);
+                    let dispatch = &self.shared.dispatch;
+                    messages = hand_over(messages, |m| dispatch.message(place, Box::new(m)));
                     Code::QueueFull
                 }
                 // Whoever subscribed is gone, and this partition did not hear of it.
@@ -73,5 +65,39 @@ impl Worker {
             }
         }
         self.arrived.truncate(SINKS);
+    }
+}
+
+/// Hands over one after the other until one is refused, and gives back that one and all behind it:
+/// what was taken is the front, also if there is room again a moment later.
+fn hand_over<T>(all: Vec<T>, to: impl FnMut(T) -> Result<(), Box<T>>) -> Vec<T> {
+    let mut all = all.into_iter();
+    let refused = all.by_ref().map(to).find_map(Result::err);
+    refused.map(|m| *m).into_iter().chain(all).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hand_over;
+
+    #[test]
+    fn n21_what_was_taken_is_the_front_also_if_room_comes_back() {
+        let offer = |refused: &[u32]| {
+            let mut taken = Vec::new();
+            let take = |n| {
+                if refused.contains(&n) {
+                    return Err(Box::new(n));
+                }
+                taken.push(n);
+                Ok(())
+            };
+            let back = hand_over((1..=5).collect(), take);
+            (taken, back)
+        };
+        assert_eq!(offer(&[]), (vec![1, 2, 3, 4, 5], vec![]));
+        // From the fourth on there would be room again.
+        assert_eq!(offer(&[3]), (vec![1, 2], vec![3, 4, 5]));
+        assert_eq!(offer(&[1, 2, 3, 4, 5]), (vec![], vec![1, 2, 3, 4, 5]));
+        assert_eq!(offer(&[5]), (vec![1, 2, 3, 4], vec![5]));
     }
 }
