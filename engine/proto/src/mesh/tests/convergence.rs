@@ -65,6 +65,32 @@ fn n11_random_meshes_agree_also_after_cuts_and_costs() {
 }
 
 #[test]
+fn n2_n10_no_cut_of_a_link_or_a_node_costs_reach_that_the_rest_has() {
+    let full = (0..5).flat_map(|a| (a + 1..5).map(move |b| (a, b))).collect();
+    for wires in [ring(6), tree(7), random(8, 3), full] {
+        let n = 1 + wires.iter().flat_map(|(a, b)| [*a, *b]).max().unwrap();
+        let mut w = World::wired(n, 4, &wires);
+        w.run(30 * SEC);
+        w.assert_converged();
+        let links = (0..wires.len()).map(|wire| vec![wire]);
+        let of = |node: usize| {
+            let ends = |wire: &usize| wires[*wire].0 == node || wires[*wire].1 == node;
+            (0..wires.len()).filter(ends).collect()
+        };
+        let nodes = (0..n).map(of);
+        for gone in links.chain(nodes).collect::<Vec<Vec<usize>>>() {
+            gone.iter().for_each(|wire| w.cut(*wire));
+            // Whoever is still joined to somebody by wires has the cheapest route to them.
+            w.run(SEC);
+            w.assert_converged();
+            gone.iter().for_each(|wire| w.raise(*wire));
+            w.run(30 * SEC);
+            w.assert_converged();
+        }
+    }
+}
+
+#[test]
 fn n11_in_a_quiet_mesh_an_announcement_crosses_each_wire_at_most_twice() {
     let wires = random(12, 9);
     let mut w = World::wired(12, 9, &wires);
