@@ -69,11 +69,11 @@ impl Owner {
         let start = self.clock.now();
         if !wait {
             let sent = self.handle.notify(*to, what, record.clone());
-            let id = sent.map_err(|failure| came_back(failure, to))?;
+            let id = sent.map_err(|failure| came_back(failure, &self.handle.hashname(), to))?;
             return Ok(Sent { id, delivered: false, took_us: None });
         }
         let delivered = self.handle.deliver(*to, what, record.clone(), *patience);
-        let back = delivered.map_err(|failure| came_back(failure, to))?;
+        let back = delivered.map_err(|failure| came_back(failure, &self.handle.hashname(), to))?;
         let took_us = Some(micros(self.clock.now().since(start)));
         Ok(Sent { id: back.id, delivered: true, took_us })
     }
@@ -98,7 +98,7 @@ impl Owner {
                 Code::TooLarge.label(),
                 "a broadcast has room for about 16,000 bytes; Z in the sequence may help",
             ),
-            other => came_back(other, &self.handle.hashname()),
+            other => came_back(other, &self.handle.hashname(), &self.handle.hashname()),
         })?;
         Ok(Sent { id, delivered: false, took_us: None })
     }
@@ -107,7 +107,7 @@ impl Owner {
         let Judged { to, what, record, patience } = message;
         let start = self.clock.now();
         let reply = self.handle.request(*to, what, record.clone(), *patience);
-        let reply = reply.map_err(|failure| came_back(failure, to))?;
+        let reply = reply.map_err(|failure| came_back(failure, &self.handle.hashname(), to))?;
         let took_us = Some(micros(self.clock.now().since(start)));
         Ok(Heard { took_us, ..heard(&reply) })
     }
@@ -157,23 +157,25 @@ fn hex(address: &Address) -> String {
     address.as_bytes().iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Why a message is not there, for people and programs.
-fn came_back(failure: Failure, to: &Hashname) -> Fault {
+/// Why a message is not there, for people and programs: `us` are who sent it, to whom.
+fn came_back(failure: Failure, us: &Hashname, to: &Hashname) -> Fault {
     let Failure::Code { code, by, rule } = failure else {
         return Fault::new(codes::BUSY, "this node is busy or stopping; try again");
     };
     let who = match by {
         None => "this node".to_owned(),
+        Some(by) if by == us.address() => "this node".to_owned(),
         Some(by) if by == to.address() => to.short(),
         Some(by) => format!("{by:?}, on the way"),
     };
-    let short = to.short();
+    let (short, label) = (to.short(), code.label());
     let what = match code {
-        Code::TimedOut => format!("{short}: no word from there in time"),
+        Code::TimedOut => format!("{short}: no word from there in time ({label})"),
         Code::Refused if rule > 0 => format!("{short}: refused by rule {rule} of {who}"),
-        _ => format!("{short}: {} (said by {who})", explain(code)),
+        Code::Refused => format!("{short}: refused by {who}"),
+        _ => format!("{short}: {} ({label}, said by {who})", explain(code)),
     };
-    let mut fault = Fault::new(code.label(), what);
+    let mut fault = Fault::new(label, what);
     if let Some(by) = by {
         fault = fault.with("by", hex(&by));
     }
