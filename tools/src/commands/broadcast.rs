@@ -2,10 +2,9 @@
 
 use trunkline::control::messages::{BroadcastAsk, Sent, encode};
 use trunkline::control::protocol::Act;
-use trunkline_proto::base::{Namespace, RecordId};
 use trunkline_proto::wire::sequence::Sequence;
 
-use super::message::Content;
+use super::message::{Content, Label};
 use crate::failure::Failure;
 use crate::node::WhichNode;
 use crate::print;
@@ -21,17 +20,8 @@ Example, and what runs on any other node to hear it:
   trunkline broadcast shop.news \"closed on Monday\"
   trunkline listen shop.news")]
 pub struct Args {
-    /// Where it goes at each node: 1 to 64 letters, digits and . _ -
-    namespace: Namespace,
-    /// To whom in the namespace; to whoever takes all of it if none
-    #[arg(long, value_name = "NAME")]
-    target: Option<Namespace>,
-    /// Which kind of record it is: a number, a UUID or a text
-    #[arg(long, value_name = "ID", default_value = "0")]
-    record: RecordId,
-    /// How urgent, 0 to 7
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=7))]
-    priority: Option<u8>,
+    #[command(flatten)]
+    label: Label,
     /// How to pack it: M, then Z to compress, P to pad; as the node does if none
     #[arg(long, value_name = "LETTERS")]
     sequence: Option<Sequence>,
@@ -53,11 +43,11 @@ pub struct Args {
 /// If the node cannot be asked, or cannot say it.
 pub fn run(args: Args) -> Result<(), Failure> {
     let ask = BroadcastAsk {
-        namespace: args.namespace.to_string(),
-        target: args.target.map(|t| t.to_string()),
-        record: args.record.to_string(),
+        namespace: args.label.namespace.to_string(),
+        target: args.label.target.map(|t| t.to_string()),
+        record: args.label.record.to_string(),
         payload: encode(&args.content.read()?),
-        priority: args.priority,
+        priority: args.label.priority,
         sequence: args.sequence.map(|s| s.to_string()),
         here: args.here,
     };

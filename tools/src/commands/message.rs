@@ -1,4 +1,4 @@
-//! What `send` and `request` have in common: to whom, how, and what.
+//! What `send`, `request` and `broadcast` have in common: to whom, as what, how, and what.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,29 @@ use trunkline_proto::wire::sequence::Sequence;
 use super::ping::time;
 use crate::failure::Failure;
 
+/// Where a message goes at a node, and as what.
+#[derive(Debug, clap::Args)]
+pub struct Label {
+    /// Where it goes there: 1 to 64 letters, digits and . _ -
+    pub(super) namespace: Namespace,
+    /// To whom in the namespace; to whoever takes all of it if none
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Option<Namespace>,
+    /// Which kind of record it is: a number, a UUID or a text
+    #[arg(long, value_name = "ID", default_value = "0")]
+    pub(super) record: RecordId,
+    /// How urgent, 0 to 7
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=7))]
+    pub(super) priority: Option<u8>,
+}
+
 /// To whom and how.
 #[derive(Debug, clap::Args)]
 pub struct How {
     /// To whom, 64 hex digits
     hashname: Hashname,
-    /// Where it goes there: 1 to 64 letters, digits and . _ -
-    namespace: Namespace,
-    /// To whom in the namespace; to whoever takes all of it if none
-    #[arg(long, value_name = "NAME")]
-    target: Option<Namespace>,
-    /// Which kind of record it is: a number, a UUID or a text
-    #[arg(long, value_name = "ID", default_value = "0")]
-    record: RecordId,
-    /// How urgent, 0 to 7
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=7))]
-    priority: Option<u8>,
+    #[command(flatten)]
+    label: Label,
     /// How to pack it: M, then Z to compress, P to pad, A to seal; as the node does if none
     #[arg(long, value_name = "LETTERS")]
     sequence: Option<Sequence>,
@@ -63,11 +70,11 @@ impl How {
     pub(super) fn ask(&self, content: &Content) -> Result<MessageAsk, Failure> {
         Ok(MessageAsk {
             hashname: self.hashname.to_string(),
-            namespace: self.namespace.to_string(),
-            target: self.target.map(|t| t.to_string()),
-            record: self.record.to_string(),
+            namespace: self.label.namespace.to_string(),
+            target: self.label.target.map(|t| t.to_string()),
+            record: self.label.record.to_string(),
             payload: encode(&content.read()?),
-            priority: self.priority,
+            priority: self.label.priority,
             sequence: self.sequence.map(|s| s.to_string()),
             exactly: self.exactly,
             ttl: self.ttl,
