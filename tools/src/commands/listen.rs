@@ -62,7 +62,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         namespace: args.namespace.to_string(),
         target: args.target.map(|t| t.to_string()),
     };
-    let mut listener = Listener { args: &args, left: args.count, failed: Ok(()) };
+    let mut listener = Listener { args: &args, left: args.count, failed: Ok(()), answers: None };
     let end = client.ask::<Listened, serde_json::Value>(Act::Listen(ask), |event| {
         if !listener.take(event) {
             // Hanging up ends it.
@@ -81,6 +81,8 @@ struct Listener<'a> {
     args: &'a Args,
     left: Option<u64>,
     failed: Result<(), Failure>,
+    /// For answers, from the first one on.
+    answers: Option<Client>,
 }
 
 impl Listener<'_> {
@@ -118,7 +120,7 @@ impl Listener<'_> {
         print::line(&format!("{from}{who} [{}]{target}: {text}", message.record))
     }
 
-    fn answer(&self, message: &Heard) -> Result<(), Failure> {
+    fn answer(&mut self, message: &Heard) -> Result<(), Failure> {
         let answer = match (&self.args.reply, &self.args.exec) {
             (Some(text), _) => Some(text.clone().into_bytes()),
             (None, Some(command)) => run_program(command, message)?,
@@ -126,9 +128,13 @@ impl Listener<'_> {
         };
         let Some(answer) = answer.filter(|_| message.number != 0) else { return Ok(()) };
         let ask = ReplyAsk { number: message.number, payload: encode(&answer) };
-        // The connection that listens only listens.
-        let mut client: Client = self.args.node.connect()?;
+        // The connection that listens only listens; all answers share another one.
+        let mut client = match self.answers.take() {
+            Some(client) => client,
+            None => self.args.node.connect()?,
+        };
         let _: serde_json::Value = client.ask(Act::Reply(ask), |_: serde_json::Value| {})?;
+        self.answers = Some(client);
         Ok(())
     }
 }
