@@ -1,14 +1,16 @@
 //! The `trunkline` binary as its users meet it: arguments in, text and exit codes out.
 
+mod common;
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::ControlFlow;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use common::{program, trunkline, write};
 use tempfile::TempDir;
 use trunkline::config::HostPort;
 use trunkline::control::protocol::{
@@ -19,38 +21,6 @@ use trunkline::control::{ControlServer, ControlTarget, OpenProxy};
 use trunkline_proto::base::Hashname;
 
 const SOMEONE: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-/// What a run left behind.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    /// The last line as JSON.
-    fn json(&self) -> Value {
-        serde_json::from_str(self.out.lines().last().unwrap_or_default()).expect(&self.out)
-    }
-}
-
-fn program(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    // Surroundings that no node of this machine can be in.
-    command.current_dir(dir).env("XDG_RUNTIME_DIR", dir).env_remove("RUNTIME_DIRECTORY");
-    command
-}
-
-fn trunkline(dir: &Path, args: &[&str]) -> Ran {
-    let output = program(dir).args(args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
-
-fn write(path: &Path, text: &str, mode: u32) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
 
 /// Three key files made by the binary, shared by all tests since primes take a while.
 struct Keys {

@@ -1,52 +1,12 @@
 //! `trunkline http` between two node processes, and what a browser would get from the gateway.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
+use common::{Running, keys, output};
 use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_trunkline");
-
-/// A node process with its log, killed at the end.
-struct Node(Child, #[allow(dead_code, reason = "kept open")] BufReader<ChildStderr>);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn trunkline(dir: &Path, args: &[&str]) -> Output {
-    Command::new(PROGRAM).current_dir(dir).args(args).output().expect("the program")
-}
-
-/// Makes keys and gives back the hashname and its label.
-fn keys(dir: &Path, name: &str) -> [String; 2] {
-    let file = format!("{name}.keys");
-    let args = ["keys", "new", "--space", "t", "--bits", "2048", "--json", "--out", &file];
-    let made: serde_json::Value =
-        serde_json::from_slice(&trunkline(dir, &args).stdout).expect("an object");
-    ["hashname", "label"].map(|key| made[key].as_str().expect("a text").to_owned())
-}
-
-fn start(dir: &Path, name: &str, more: &str) -> Node {
-    let text =
-        format!("[node]\nkeys = \"{name}.keys\"\n[control]\nsocket = \"{name}.sock\"\n{more}");
-    std::fs::write(dir.join(format!("{name}.toml")), text).expect("written");
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(dir).args(["run", "--config", &format!("{name}.toml")]);
-    let mut child = command.stderr(Stdio::piped()).spawn().expect("a node");
-    let mut log = BufReader::new(child.stderr.take().expect("its log"));
-    let mut line = String::new();
-    while !line.contains(" running ") {
-        line.clear();
-        assert!(log.read_line(&mut line).expect("a log") > 0, "{name} did not start");
-    }
-    Node(child, log)
-}
 
 /// A web server that answers with what it was asked, for the life of the process.
 fn web() -> String {
@@ -89,19 +49,19 @@ fn s9_s12_a_command_and_a_browser_reach_a_web_server_behind_another_node() {
     let port = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
     let (link, gateway) = (port(), port());
     let more = format!("[listen]\nudp = []\ntls = [\"{link}\"]\n[http]\nbackend = \"{}\"\n", web());
-    let _b = start(dir, "b", &more);
+    let _b = Running::node(dir, "b", &more);
     let more = format!(
         "[listen]\nudp = []\ntls = []\n[[link]]\naddress = \"{link}\"\nhashname = \"{b}\"\n\
          [gateway]\nlisten = \"{gateway}\"\n[gateway.names]\nweb = \"{b}\"\n"
     );
-    let _a = start(dir, "a", &more);
+    let _a = Running::node(dir, "a", &more);
     let http = |more: &[&str]| {
         let control = ["http", "--control", "a.sock", &b];
-        trunkline(dir, &[&control, more].concat())
+        output(dir, &[&control, more].concat())
     };
     // The link takes its moment.
     let ping = ["ping", &b, "--count", "3", "--control", "a.sock"];
-    let reached = (0..100).any(|_| trunkline(dir, &ping).status.success());
+    let reached = (0..100).any(|_| output(dir, &ping).status.success());
     assert!(reached);
 
     let got = http(&["GET", "/page?x=y", "-i"]);

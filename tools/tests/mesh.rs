@@ -1,62 +1,19 @@
 //! Links, nodes and routes from the command line, with nodes that are processes of their own.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+mod common;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use serde_json::Value;
+use common::{Ran, Running, program, trunkline, wait, write};
 use tempfile::TempDir;
-
-/// What a run left behind.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    /// It must have succeeded.
-    fn fine(self) -> Self {
-        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(self.out.lines().last().unwrap_or_default()).expect(&self.out)
-    }
-}
-
-fn program(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    // Surroundings that no node of this machine can be in.
-    command.current_dir(dir).env("XDG_RUNTIME_DIR", dir).env_remove("RUNTIME_DIRECTORY");
-    command
-}
-
-fn trunkline(dir: &Path, args: &[&str]) -> Ran {
-    let output = program(dir).args(args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
-
-fn wait(what: &str, mut until: impl FnMut() -> bool) {
-    for _ in 0..400 {
-        if until() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(25));
-    }
-    panic!("it never came to be: {what}");
-}
 
 /// A node of the binary's, killed at the end whatever happens.
 struct Node {
     name: &'static str,
     hashname: String,
     address: String,
-    child: Child,
+    _process: Running,
 }
 
 impl Node {
@@ -68,12 +25,11 @@ impl Node {
              [listen]\nudp = []\ntls = [\"127.0.0.1:0\"]\n[control]\nsocket = \"{name}.sock\"\n"
         );
         let config = dir.join(format!("{name}.toml"));
-        fs::write(&config, text).unwrap();
-        fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+        write(&config, &text, 0o644);
         let mut command = program(dir);
         command.args(["run", "--config"]).arg(&config).stderr(Stdio::null()).stdout(Stdio::null());
-        let child = command.spawn().unwrap();
-        let mut node = Self { name, hashname: String::new(), address: String::new(), child };
+        let _process = Running::start(command);
+        let mut node = Self { name, hashname: String::new(), address: String::new(), _process };
         wait("the node is up", || node.ask(dir, &["status", "--json"]).code == 0);
         let status = node.ask(dir, &["status", "--json"]).fine().json();
         node.hashname = status["hashname"].as_str().unwrap().to_owned();
@@ -86,13 +42,6 @@ impl Node {
     fn ask(&self, dir: &Path, args: &[&str]) -> Ran {
         let socket = format!("{}.sock", self.name);
         trunkline(dir, &[args, &["--control", &socket]].concat())
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

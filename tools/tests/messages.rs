@@ -1,52 +1,15 @@
 //! `trunkline send`, `request` and `listen` between three node processes: what arrives, what is
 //! answered, and every code with which a message comes back.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::process::{ChildStdout, Command, Output, Stdio};
 
+use common::{Running, keys, output, program};
 use serde_json::Value;
 use tempfile::TempDir;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_trunkline");
-
-/// A process, killed at the end.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn trunkline(dir: &Path, args: &[&str]) -> Output {
-    Command::new(PROGRAM).current_dir(dir).args(args).output().expect("the program")
-}
-
-fn keys(dir: &Path, name: &str) -> String {
-    let file = format!("{name}.keys");
-    let args = ["keys", "new", "--space", "t", "--bits", "2048", "--json", "--out", &file];
-    let made = trunkline(dir, &args).stdout;
-    let made: Value = serde_json::from_slice(&made).expect("an object");
-    made["hashname"].as_str().expect("a text").to_owned()
-}
-
-fn start(dir: &Path, name: &str, more: &str) -> (Running, BufReader<ChildStderr>) {
-    let text =
-        format!("[node]\nkeys = \"{name}.keys\"\n[control]\nsocket = \"{name}.sock\"\n{more}");
-    std::fs::write(dir.join(format!("{name}.toml")), text).expect("written");
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(dir).args(["run", "--config", &format!("{name}.toml")]);
-    let mut child = command.stderr(Stdio::piped()).spawn().expect("a node");
-    let mut log = BufReader::new(child.stderr.take().expect("its log"));
-    let mut line = String::new();
-    while !line.contains(" running ") {
-        line.clear();
-        assert!(log.read_line(&mut line).expect("a log") > 0, "{name} did not start");
-    }
-    (Running(child), log)
-}
 
 /// A listener at the node `b`, ready.
 struct Listener {
@@ -56,11 +19,12 @@ struct Listener {
 
 impl Listener {
     fn start(dir: &Path, namespace: &str, more: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
-        command.current_dir(dir).args(["listen", namespace, "--control", "b.sock", "--json"]);
-        let mut child = command.args(more).stdout(Stdio::piped()).spawn().expect("a listener");
-        let out = BufReader::new(child.stdout.take().expect("its output"));
-        let mut listener = Self { _process: Running(child), out };
+        let mut command = program(dir);
+        command.args(["listen", namespace, "--control", "b.sock", "--json"]).args(more);
+        command.stdout(Stdio::piped());
+        let mut process = Running::start(command);
+        let out = BufReader::new(process.child.stdout.take().expect("its output"));
+        let mut listener = Self { _process: process, out };
         assert_eq!(listener.next()["ready"], true);
         listener
     }
@@ -77,13 +41,13 @@ struct Row {
     dir: TempDir,
     b: String,
     r: String,
-    running: Vec<(Running, BufReader<ChildStderr>)>,
+    running: Vec<Running>,
 }
 
 impl Row {
     fn new(more_of_a: &str, more_of_b: &str) -> Self {
         let dir = TempDir::new().expect("a directory");
-        let [a, r, b] = ["a", "r", "b"].map(|name| keys(dir.path(), name));
+        let [[a, _], [r, _], [b, _]] = ["a", "r", "b"].map(|name| keys(dir.path(), name));
         let port = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr());
         let (at_r, at_b) = (port().expect("a port"), port().expect("a port"));
         let link = |address, hashname: &str| {
@@ -95,10 +59,10 @@ impl Row {
         let r = format!("{}{}", listen(format!("\"{at_r}\"")), link(at_b, &row.b));
         let a_conf = format!("{}{}{more_of_a}", listen(String::new()), link(at_r, &row.r));
         for (name, text) in [("b", b), ("r", r), ("a", a_conf)] {
-            row.running.push(start(row.dir.path(), name, &text));
+            row.running.push(Running::node(row.dir.path(), name, &text));
         }
         let ping = ["ping", row.b.as_str(), "--count", "3", "--control", "a.sock"];
-        let reached = (0..100).any(|_| trunkline(row.dir.path(), &ping).status.success());
+        let reached = (0..100).any(|_| output(row.dir.path(), &ping).status.success());
         assert!(reached, "{a} does not reach {}", row.b);
         row
     }
@@ -106,7 +70,7 @@ impl Row {
     /// Runs a command about messages at `a`, to `b`.
     fn at_a(&self, command: &str, more: &[&str]) -> Output {
         let args = [command, self.b.as_str(), "--control", "a.sock"];
-        trunkline(self.dir.path(), &[&args, more].concat())
+        output(self.dir.path(), &[&args, more].concat())
     }
 }
 
@@ -144,8 +108,8 @@ fn n21_messages_are_sent_listened_to_and_answered_from_the_command_line() {
     assert_eq!(String::from_utf8_lossy(&asked.stdout), "QUIET WORDS");
     assert_eq!(row.at_a("request", &["fixed", "?"]).stdout, b"as ever");
     // From standard input and from a file.
-    let mut piped = Command::new(PROGRAM);
-    piped.current_dir(dir).args(["request", &row.b, "upper", "--control", "a.sock"]);
+    let mut piped = program(dir);
+    piped.args(["request", &row.b, "upper", "--control", "a.sock"]);
     let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("asked");
     piped.stdin.take().expect("a pipe").write_all(b"piped").expect("written");
     assert_eq!(piped.wait_with_output().expect("answered").stdout, b"PIPED");
@@ -154,7 +118,7 @@ fn n21_messages_are_sent_listened_to_and_answered_from_the_command_line() {
     let asked: Value = serde_json::from_slice(&asked.stdout).expect("an object");
     let length = asked["payload"].as_str().map(str::len);
     assert_eq!((length, &asked["from"]), (Some(40_000), &row.b.as_str().into()));
-    let ended = trunkline(dir, &["listen", "a b", "--control", "b.sock"]);
+    let ended = output(dir, &["listen", "a b", "--control", "b.sock"]);
     assert_eq!(ended.status.code(), Some(2), "no name for a namespace");
 }
 
@@ -171,7 +135,7 @@ fn n21_each_code_can_be_had_from_the_command_line_with_the_node_that_raises_it()
 
     let nowhere = "ab".repeat(32);
     let no_route = ["send", &nowhere, "shop", "x", "--control", "a.sock"];
-    let plain = trunkline(dir, &[&no_route[..], &["--sequence", "M"]].concat());
+    let plain = output(dir, &[&no_route[..], &["--sequence", "M"]].concat());
     failed(&plain, &["no-route", "this node"]);
     failed(&send(&["shop", "x", "--ttl", "1"]), &["ttl-expired", r]);
     failed(&send(&["shop", "x", "--local"]), &["refused by this node"]);
@@ -186,16 +150,17 @@ fn n21_each_code_can_be_had_from_the_command_line_with_the_node_that_raises_it()
     failed(&late, &["timed-out"]);
     listener.next();
     // A hashname that the mesh does not know, in a line: there is no way to open one.
-    let sealed = trunkline(dir, &[&no_route[..], &["--timeout", "20s"]].concat());
+    let sealed = output(dir, &[&no_route[..], &["--timeout", "20s"]].concat());
     failed(&sealed, &["no-route", "this node"]);
 
     // The node stops while it is asked.
-    let mut asking = Command::new(PROGRAM);
-    asking.current_dir(dir).args(["request", &row.b, "shop", "?", "--timeout", "60s"]);
+    let mut asking = program(dir);
+    asking.args(["request", &row.b, "shop", "?", "--timeout", "60s"]);
     let asking = asking.args(["--control", "a.sock"]).stderr(Stdio::piped()).spawn();
     let asking = asking.expect("asked");
     listener.next();
-    let stop = Command::new("kill").args(["-TERM", &row.running[0].0.0.id().to_string()]).status();
+    let stop =
+        Command::new("kill").args(["-TERM", &row.running[0].child.id().to_string()]).status();
     assert!(stop.expect("a signal").success());
     failed(&asking.wait_with_output().expect("ended"), &["shutting-down", b]);
 }
@@ -207,16 +172,16 @@ fn n21_full_tables_and_nodes_that_vanish_have_their_codes_too() {
     let dir = row.dir.path();
     // There is a line to `b`, and more there may not be.
     let to_r = ["send", &row.r, "shop", "x", "--control", "a.sock"];
-    failed(&trunkline(dir, &to_r), &["no-key", "this node"]);
+    failed(&output(dir, &to_r), &["no-key", "this node"]);
     // One message waits for a line to somebody whom nobody knows; a second one may not.
     let nowhere = "ab".repeat(32);
     let waits = ["send", &nowhere, "shop", "x", "--control", "a.sock"];
-    assert!(trunkline(dir, &[&waits[..], &["--no-wait"]].concat()).status.success());
-    failed(&trunkline(dir, &waits), &["queue-full", "this node"]);
+    assert!(output(dir, &[&waits[..], &["--no-wait"]].concat()).status.success());
+    failed(&output(dir, &waits), &["queue-full", "this node"]);
     // The node dies with a question and comes back without it.
     let mut listener = Listener::start(dir, "shop", &[]);
-    let mut asking = Command::new(PROGRAM);
-    asking.current_dir(dir).args(["request", &row.b, "shop", "?", "--timeout", "60s"]);
+    let mut asking = program(dir);
+    asking.args(["request", &row.b, "shop", "?", "--timeout", "60s"]);
     let asking = asking.args(["--control", "a.sock"]).stderr(Stdio::piped()).spawn();
     let asking = asking.expect("asked");
     listener.next();
@@ -224,7 +189,7 @@ fn n21_full_tables_and_nodes_that_vanish_have_their_codes_too() {
     let (_, more) = text.split_once("\n[listen]").expect("where it listens");
     let more = format!("[listen]{more}");
     drop(row.running.remove(0));
-    row.running.push(start(row.dir.path(), "b", &more));
+    row.running.push(Running::node(row.dir.path(), "b", &more));
     failed(&asking.wait_with_output().expect("ended"), &["node-down", "this node"]);
 }
 
@@ -243,7 +208,7 @@ fn n9_what_a_rule_refuses_is_told_with_its_number_and_node_on_the_command_line()
     let welcome = row.at_a("send", &["shop.orders", "two loaves", "--record", "7"]);
     assert!(welcome.status.success(), "{}", String::from_utf8_lossy(&welcome.stderr));
     failed(&row.at_a("send", &["other", "x"]), &["refused"]);
-    let shown = trunkline(dir, &["gate", "--control", "b.sock", "--json"]).stdout;
+    let shown = output(dir, &["gate", "--control", "b.sock", "--json"]).stdout;
     let shown: Value = serde_json::from_slice(&shown).expect("an object");
     assert_eq!(shown["refused"], 2, "{shown}");
 }
@@ -255,7 +220,7 @@ fn n7_n8_what_is_said_to_all_is_heard_by_who_listens_at_other_nodes() {
     let mut listener = Listener::start(dir, "shop.news", &[]);
     let say = |more: &[&str]| {
         let args = ["broadcast", "shop.news", "closed on Monday", "--control", "a.sock"];
-        trunkline(dir, &[&args, more].concat())
+        output(dir, &[&args, more].concat())
     };
     let said = say(&["--record", "News", "--priority", "6"]);
     assert_eq!(String::from_utf8_lossy(&said.stdout), "said\n");

@@ -1,51 +1,14 @@
 //! Closed spaces from the command line: operators, members, vouchers, several nodes in a process.
 
+mod common;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use serde_json::Value;
+use common::{Running, program, trunkline, wait, wait_for, write};
 use tempfile::TempDir;
-
-/// What a run left behind.
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    /// It must have succeeded.
-    fn fine(self) -> Self {
-        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(self.out.lines().last().unwrap_or_default()).expect(&self.out)
-    }
-}
-
-fn program(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    // Surroundings that no node of this machine can be in.
-    command.current_dir(dir).env("XDG_RUNTIME_DIR", dir).env_remove("RUNTIME_DIRECTORY");
-    command
-}
-
-fn trunkline(dir: &Path, args: &[&str]) -> Ran {
-    let output = program(dir).args(args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
-}
-
-fn write(path: &Path, text: &str, mode: u32) {
-    fs::write(path, text).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
 
 /// A directory with the keys `op`, `a`, `b` of one space and `c` of another, and their records.
 fn place() -> TempDir {
@@ -85,48 +48,21 @@ fn configure(dir: &TempDir, name: &str, more: &str, links: &str) {
     write(&dir.path().join(format!("{name}.toml")), &text, 0o644);
 }
 
-/// A node of the binary's, killed at the end whatever happens.
-struct Node(Child);
+/// Something that a node does once a minute is waited for so long.
+const LONG: Duration = Duration::from_secs(125);
 
-impl Node {
-    fn run(dir: &TempDir, configs: &[&str]) -> Self {
-        let mut command = program(dir.path());
-        command.arg("run").stderr(Stdio::null());
-        for config in configs {
-            command.args(["--config", config]);
-        }
-        let node = Self(command.spawn().unwrap());
-        for config in configs {
-            wait(|| trunkline(dir.path(), &["status", "--config", config]).code == 0);
-        }
-        node
+/// A process with a node for each configuration, all of them up.
+fn run(dir: &TempDir, configs: &[&str]) -> Running {
+    let mut command = program(dir.path());
+    command.arg("run").stderr(Stdio::null());
+    for config in configs {
+        command.args(["--config", config]);
     }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    let process = Running::start(command);
+    for config in configs {
+        wait("a node is up", || trunkline(dir.path(), &["status", "--config", config]).code == 0);
     }
-}
-
-fn wait(until: impl FnMut() -> bool) {
-    wait_for(400, until);
-}
-
-/// Until something that a node does once a minute.
-fn wait_long(until: impl FnMut() -> bool) {
-    wait_for(5_000, until);
-}
-
-fn wait_for(looks: usize, mut until: impl FnMut() -> bool) {
-    for _ in 0..looks {
-        if until() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(25));
-    }
-    panic!("it never came to be");
+    process
 }
 
 #[test]
@@ -179,7 +115,7 @@ fn s7_an_operator_keeps_its_members_by_commands() {
 fn s7_the_running_node_is_asked_since_it_has_the_file() {
     let dir = place();
     configure(&dir, "op", "directory = \"d.redb\"", "");
-    let node = Node::run(&dir, &["op.toml"]);
+    let node = run(&dir, &["op.toml"]);
     let offline = ["operator", "list", "--keys", "op", "--directory", "d.redb"];
     let locked = trunkline(dir.path(), &offline);
     assert_eq!(locked.code, 1);
@@ -195,7 +131,7 @@ fn s7_the_running_node_is_asked_since_it_has_the_file() {
     configure(&dir, "a", "voucher = \"v\"", "");
     trunkline(dir.path(), &["operator", "voucher", "a.record", "--keys", "op", "--out", "v"])
         .fine();
-    let _plain = Node::run(&dir, &["a.toml"]);
+    let _plain = run(&dir, &["a.toml"]);
     let refused = trunkline(dir.path(), &["operator", "list", "--control", "a.sock"]);
     assert!(refused.err.contains("this node is no operator"), "{}", refused.err);
 }
@@ -208,7 +144,7 @@ fn s5_a_member_gets_its_next_voucher_from_its_operator_by_itself() {
         let at = ["--config", "op.toml"];
         trunkline(dir.path(), &[&["operator"], args, &at].concat()).fine()
     };
-    let _operator = Node::run(&dir, &["op.toml"]);
+    let _operator = run(&dir, &["op.toml"]);
     let status = |name: &str| {
         let config = format!("{name}.toml");
         trunkline(dir.path(), &["status", "--config", &config, "--json"]).fine().json()
@@ -225,13 +161,13 @@ fn s5_a_member_gets_its_next_voucher_from_its_operator_by_itself() {
     let text = text.replace("record_file = \"op.record\"", &known);
     write(&dir.path().join("a.toml"), &text, 0o644);
     // Two hours are little: it asks as soon as it runs.
-    let mut member = Node::run(&dir, &["a.toml"]);
+    let mut member = run(&dir, &["a.toml"]);
     let ends = || status("a")["voucher_expires"].as_u64().unwrap();
     let soon = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 4 * 86_400;
-    wait_long(|| ends() > soon);
-    let pid = member.0.id().to_string();
+    wait_for(LONG, "a new voucher", || ends() > soon);
+    let pid = member.child.id().to_string();
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-    assert!(member.0.wait().unwrap().success());
+    assert!(member.child.wait().unwrap().success());
     let kept = fs::read_to_string(dir.path().join("v")).unwrap();
     assert!(kept != old && kept.contains("BEGIN TRUNKLINE VOUCHER"), "{kept}");
     let checked = trunkline(dir.path(), &["check", "--config", "a.toml"]).fine().out;
@@ -324,21 +260,21 @@ fn s4_a_process_runs_a_node_for_each_configuration() {
     let text = "[node]\nkeys = \"c\"\n[listen]\nudp = []\ntls = [\"127.0.0.1:0\"]\n\
                 [control]\nsocket = \"c.sock\"\n";
     write(&dir.path().join("c.toml"), text, 0o644);
-    let mut both = Node::run(&dir, &["op.toml", "c.toml"]);
+    let mut both = run(&dir, &["op.toml", "c.toml"]);
     for (name, space) in [("op", "club"), ("c", "other")] {
         let config = format!("{name}.toml");
         let status =
             trunkline(dir.path(), &["status", "--config", &config, "--json"]).fine().json();
         assert_eq!(status["space"], space);
         assert_eq!(status["hashname"].as_str().unwrap(), hashname(&dir, name));
-        assert_eq!(status["pid"].as_u64(), Some(both.0.id().into()));
+        assert_eq!(status["pid"].as_u64(), Some(both.child.id().into()));
     }
     let ping = ["ping", &hashname(&dir, "c"), "--config", "op.toml", "--count", "1"];
     assert_eq!(trunkline(dir.path(), &ping).code, 1, "they share a process and nothing else");
     // One that cannot start keeps the others from starting.
     let broken = trunkline(dir.path(), &["run", "--config", "a.toml", "--config", "c.toml"]);
     assert_eq!(broken.code, 1);
-    let pid = both.0.id().to_string();
+    let pid = both.child.id().to_string();
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-    assert!(both.0.wait().unwrap().success(), "all of them say goodbye and end");
+    assert!(both.child.wait().unwrap().success(), "all of them say goodbye and end");
 }
