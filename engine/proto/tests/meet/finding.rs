@@ -23,6 +23,27 @@ fn strangers(a: Nat, b: Nat) -> (World, usize, usize, usize) {
     (w, v, a, b)
 }
 
+/// So many that mesh, of whom all know the first one and nobody else.
+fn mesh(count: usize) -> (World, Vec<usize>) {
+    let mut w = World::new();
+    let v = w.add(Nat::Open, relay());
+    let mut all = vec![v];
+    while all.len() < count {
+        let introducers = vec![w.hashname(v)];
+        let spacer = w.add(Nat::Open, Terms { introducers, ..relay() });
+        w.introduce(spacer, v, true);
+        all.push(spacer);
+    }
+    (w, all)
+}
+
+/// Everybody meets everybody by upkeep alone.
+fn meshes(w: &mut World, all: &[usize]) {
+    let met =
+        |w: &World| all.iter().all(|a| all.iter().all(|b| a == b || w.path(*a, *b).is_some()));
+    assert!(w.until(60 * SECOND, met), "not meshed");
+}
+
 #[test]
 fn s22_two_strangers_behind_any_two_nats_reach_each_other_and_cones_end_direct() {
     for kind_a in Nat::ALL {
@@ -163,17 +184,8 @@ fn s14_a_hashname_nobody_knows_is_given_up_soon_and_with_a_code() {
 
 #[test]
 fn s10_the_nearest_hashnames_of_the_space_are_those_brute_force_finds() {
-    let mut w = World::new();
-    let v = w.add(Nat::Open, relay());
-    let mut all = vec![v];
-    for _ in 0..5 {
-        let introducers = vec![w.hashname(v)];
-        let spacer = w.add(Nat::Open, Terms { introducers, ..relay() });
-        w.introduce(spacer, v, true);
-        all.push(spacer);
-    }
-    // Everybody meets everybody by upkeep alone.
-    assert!(w.until(60 * SECOND, |w| meshed(w, &all)), "not meshed");
+    let (mut w, all) = mesh(6);
+    meshes(&mut w, &all);
     let to = identity(7).hashname();
     w.post(all[3], Role::Meeting, Post::Nearest(Token(5), to));
     assert!(w.until(10 * SECOND, |w| w.answer(all[3], 5).is_some()));
@@ -203,22 +215,10 @@ fn s22_a_lost_word_about_a_bridge_is_said_again() {
     }
 }
 
-fn meshed(w: &World, all: &[usize]) -> bool {
-    all.iter().all(|a| all.iter().all(|b| a == b || w.path(*a, *b).is_some()))
-}
-
 #[test]
 fn s26_a_small_mesh_at_rest_is_quiet() {
-    let mut w = World::new();
-    let v = w.add(Nat::Open, relay());
-    let mut all = vec![v];
-    for _ in 0..5 {
-        let introducers = vec![w.hashname(v)];
-        let spacer = w.add(Nat::Open, Terms { introducers, ..relay() });
-        w.introduce(spacer, v, true);
-        all.push(spacer);
-    }
-    assert!(w.until(60 * SECOND, |w| meshed(w, &all)), "not meshed");
+    let (mut w, all) = mesh(6);
+    meshes(&mut w, &all);
     w.pass(180 * SECOND);
     let before = w.sent;
     w.pass(120 * SECOND);
@@ -237,15 +237,7 @@ fn s26_a_small_mesh_at_rest_is_quiet() {
 
 #[test]
 fn s26_who_does_not_mesh_keeps_lines_to_its_neighbours_and_is_found_without_its_introducer() {
-    let mut w = World::new();
-    let v = w.add(Nat::Open, relay());
-    let mut all = vec![v];
-    for _ in 0..4 {
-        let introducers = vec![w.hashname(v)];
-        let spacer = w.add(Nat::Open, Terms { introducers, ..relay() });
-        w.introduce(spacer, v, true);
-        all.push(spacer);
-    }
+    let (mut w, all) = mesh(5);
     let [a, b] = [0, 1].map(|n| {
         let g = w.add(Nat::Port, guest(&w, all[n]));
         w.introduce(g, all[n], true);
