@@ -1,90 +1,148 @@
 #!/usr/bin/env bash
-# How fast urgent messages are while a bulk flow saturates two links, in namespaces of its own:
+# How fast urgent requests are answered while bulk saturates every link on their way, in namespaces of
+# their own:
 #
-#   a ── RATE Mbit/s ── r ── RATE Mbit/s ── b      TLS links, limited by tbf both ways
+#   a ── RATE Mbit/s ── r1 ── RATE Mbit/s ── r2 ── RATE Mbit/s ── b      TLS links, tbf both ways
 #
-# Round trips between a and b at the highest priority, idle and under load, and beside them at the
-# bulk flow's own priority: what they would be without priorities. Needs root, ip, tc and python3.
-#   perf/urgent.sh [RATE ...]        (100 1000)
+# The bulk is a stream from a to b that takes all it gets; with BULK=each every node on the way sends its
+# next neighbour another one, so that each hop's queue is full of more than what the hop before let
+# pass. Requests go from a to b, where `trunkline listen --reply` answers, at the highest priority, idle
+# and under load, and beside them at the bulk's own priority: what they would take without priorities.
+# Pings show what of it the way takes, without the commands at its ends, which need the processors as
+# well. Printed with them are what each link carried, headers included, and how much of the processors was
+# left: if that is nothing, they are the limit and not the links. Needs root, ip, tc and python3.
+#   perf/urgent.sh [LINKS [RATE ...]]        (3 100 1000)
+# NICE=-15 puts it before what else runs; TRUNKLINE names a program that is built already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release -q -p trunkline-tools
-readonly TRUNKLINE=${CARGO_TARGET_DIR:-$PWD/target}/release/trunkline
+readonly LINKS=${1:-3} BULK=${BULK:-through}
+shift || true
+if [ -z "${TRUNKLINE:-}" ]; then
+  cargo build --release -q -p trunkline-tools
+  TRUNKLINE=${CARGO_TARGET_DIR:-$PWD/target}/release/trunkline
+fi
+[ -z "${NICE:-}" ] || renice -n "$NICE" -p $$ >/dev/null
 dir=$(mktemp -d)
 net=tlurgent$$
+hosts=(a)
+for ((i = 1; i < LINKS; i++)); do hosts+=("r$i"); done
+hosts+=(b)
+declare -A hashname
 finish() {
   kill $(jobs -p) 2>/dev/null || true
   wait 2>/dev/null || true
-  for host in a r b; do ip netns del "$net$host" 2>/dev/null || true; done
+  for host in "${hosts[@]}"; do ip netns del "$net$host" 2>/dev/null || true; done
 }
 trap 'finish; rm -rf "$dir"' EXIT
 
 in_background() { exec ip netns exec "$net$1" "${@:2}"; } # the process itself, so that it can be ended
-milliseconds() { python3 -c 'import json, sys
+# Requests from a to b: priority, count, milliseconds from one to the next.
+ask() { python3 perf/asks.py "$dir/a.sock" "${hashname[b]}" clock "$@"; }
+urgent_pings() { # count
+  "$TRUNKLINE" ping "${hashname[b]}" --count "$1" --interval 10ms --priority 7 --json --control "$dir/a.sock" |
+    python3 -c 'import json, sys
 s = json.loads(sys.stdin.read().splitlines()[-1])
-print(*("%.1f" % (s[k] / 1000) for k in ("p50_us", "p99_us")), s["sent"] - s["received"])'; }
-ask() { "$TRUNKLINE" ping "$b" --control "$dir/a.sock" --json "$@" 2>/dev/null; }
+print(*("%.1f" % (s[k] / 1000) for k in ("p50_us", "p99_us")), s["sent"] - s["received"])'
+}
 
-node() { # name, listen, more of the configuration
-  printf '[node]\nname = "%s"\nkeys = "%s.keys"\n[listen]\nudp = []\ntls = %s\n[control]\nsocket = "%s.sock"\n%b' \
-    "$1" "$1" "$2" "$dir/$1" "$3" >"$dir/$1.toml"
+node() { # name, more of the configuration
+  printf '[node]\nname = "%s"\nkeys = "%s.keys"\n[listen]\nudp = []\ntls = ["0.0.0.0:42424"]\n[control]\nsocket = "%s.sock"\n[sock]\nallow = ["127.0.0.1:8080"]\n%b' \
+    "$1" "$1" "$dir/$1" "$2" >"$dir/$1.toml"
   in_background "$1" "$TRUNKLINE" run --config "$dir/$1.toml" 2>"$dir/$1.log" &
 }
 
-measure() { # rate in Mbit/s
-  local rate=$1 burst=$(($1 * 64)) before after bulk
+# A chain: `on` leads towards b, `back` towards a.
+wire() { # rate in Mbit/s
+  local burst=$(($1 * 64)) i end host device address
   [ "$burst" -ge 16384 ] || burst=16384
-  for host in a r b; do ip netns add "$net$host"; ip -n "$net$host" link set lo up; done
-  ip link add left netns "${net}a" type veth peer name left netns "${net}r"
-  ip link add right netns "${net}r" type veth peer name right netns "${net}b"
-  for end in a:left:10.0.1.1 r:left:10.0.1.2 r:right:10.0.2.1 b:right:10.0.2.2; do
-    IFS=: read -r host device address <<<"$end"
-    ip -n "$net$host" addr add "$address/24" dev "$device"
-    ip -n "$net$host" link set "$device" up
-    tc -n "$net$host" qdisc replace dev "$device" root \
-      tbf rate "${rate}mbit" burst "$burst" latency 400ms
+  for host in "${hosts[@]}"; do ip netns add "$net$host"; ip -n "$net$host" link set lo up; done
+  for ((i = 0; i < LINKS; i++)); do
+    ip link add on netns "$net${hosts[i]}" type veth peer name back netns "$net${hosts[i + 1]}"
+    for end in "${hosts[i]}:on:10.0.$i.1" "${hosts[i + 1]}:back:10.0.$i.2"; do
+      IFS=: read -r host device address <<<"$end"
+      ip -n "$net$host" addr add "$address/24" dev "$device"
+      ip -n "$net$host" link set "$device" up
+      tc -n "$net$host" qdisc replace dev "$device" root \
+        tbf rate "${1}mbit" burst "$burst" latency 400ms
+    done
   done
-  node r '["0.0.0.0:42424"]' ''
-  node a '[]' "[[link]]\naddress = \"10.0.1.2:42424\"\nhashname = \"$r\"\n"
-  node b '[]' "[sock]\nallow = [\"127.0.0.1:8080\"]\n[[link]]\naddress = \"10.0.2.1:42424\"\nhashname = \"$r\"\n"
-  until ask --count 1 --timeout 500ms >/dev/null; do sleep 0.1; done
-  in_background b python3 -c 'import socket
-s = socket.create_server(("127.0.0.1", 8080)); c, _ = s.accept(); b = bytearray(1 << 18)
-while c.recv_into(b): pass' &
-  in_background a "$TRUNKLINE" proxy "$b" 127.0.0.1:8080 --listen 127.0.0.1:9090 --control "$dir/a.sock" \
-    >/dev/null 2>&1 &
-  ask --count 100 --interval 10ms --priority 7 >/dev/null # warm
-  local idle loaded ordinary
-  idle=$(ask --count 500 --interval 10ms --priority 7 | milliseconds)
-  in_background a python3 -c 'import socket, time
+}
+
+# Fills what leads from one node to another, through a port of the first one's own.
+flood() { # from, to, port
+  in_background "$1" "$TRUNKLINE" proxy "${hashname[$2]}" 127.0.0.1:8080 --listen "127.0.0.1:$3" \
+    --control "$dir/$1.sock" >/dev/null 2>&1 &
+  in_background "$1" python3 -c 'import socket, sys, time
 for _ in range(100):
-    try: s = socket.create_connection(("127.0.0.1", 9090)); break
+    try: s = socket.create_connection(("127.0.0.1", int(sys.argv[1]))); break
     except OSError: time.sleep(0.1)
 b = bytes(1 << 18)
 try:
     while True: s.sendall(b)
-except OSError: pass' 2>/dev/null &
-  sleep 3
-  before=$(sent)
-  loaded=$(ask --count 500 --interval 10ms --priority 7 | milliseconds)
-  ordinary=$(ask --count 200 --interval 10ms --priority 3 | milliseconds)
-  after=$(sent)
-  bulk=$(python3 -c "b, a = '$before'.split(), '$after'.split()
-print('%.0f' % ((int(a[0]) - int(b[0])) * 8 / (float(a[1]) - float(b[1])) / 1e6))")
-  printf '%-12s %-22s %-22s %-22s %s\n' "$rate Mbit/s" "$idle" "$loaded" "$ordinary" "$bulk Mbit/s"
-  finish
+except OSError: pass' "$3" 2>/dev/null &
 }
-sent() { # bytes the last link has sent, and when
-  tc -n "${net}r" -s qdisc show dev right | awk '/Sent/ {printf "%s ", $2}'
-  date +%s.%N
+sink() { # host
+  in_background "$1" python3 -c 'import socket, threading
+def drain(c):
+    b = bytearray(1 << 18)
+    while c.recv_into(b): pass
+s = socket.create_server(("127.0.0.1", 8080))
+while True: threading.Thread(target=drain, args=(s.accept()[0],), daemon=True).start()' 2>/dev/null &
 }
 
-for name in a r b; do
+look() { # when, processor ticks in all and unused, bytes each link has sent towards b
+  date +%s.%N
+  awk '/^cpu / {print $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9, $5 + $6}' /proc/stat
+  for host in "${hosts[@]:0:LINKS}"; do
+    tc -n "$net$host" -s qdisc show dev on | awk '/Sent/ {print $2; exit}'
+  done
+}
+
+measure() { # rate in Mbit/s
+  local rate=$1 i idle loaded ordinary pings_idle pings_loaded before after
+  wire "$rate"
+  for ((i = 0; i <= LINKS; i++)); do
+    local link=""
+    ((i == LINKS)) || link="[[link]]\naddress = \"10.0.$i.2:42424\"\nhashname = \"${hashname[${hosts[i + 1]}]}\"\n"
+    node "${hosts[i]}" "$link"
+    ((i == 0)) || sink "${hosts[i]}"
+  done
+  for host in "${hosts[@]}"; do
+    until "$TRUNKLINE" status --control "$dir/$host.sock" >/dev/null 2>&1; do sleep 0.1; done
+  done
+  "$TRUNKLINE" listen clock --reply noon --control "$dir/b.sock" >/dev/null 2>&1 &
+  until "$TRUNKLINE" request "${hashname[b]}" clock ? --timeout 500ms --control "$dir/a.sock" >/dev/null 2>&1; do sleep 0.1; done
+  ask 7 100 10 >/dev/null # warm
+  idle=$(ask 7 500 10)
+  pings_idle=$(urgent_pings 500)
+  flood a b 9091
+  if [ "$BULK" = each ]; then
+    for ((i = 0; i < LINKS; i++)); do flood "${hosts[i]}" "${hosts[i + 1]}" 9090; done
+  fi
+  sleep 4
+  before=$(look)
+  loaded=$(ask 7 500 10)
+  after=$(look)
+  pings_loaded=$(urgent_pings 500)
+  ordinary=$(ask 3 100 50)
+  printf '%-12s %-14s %-14s %-14s %-14s %-16s %s\n' "$rate Mbit/s" "$idle" "$loaded" "$pings_idle" "$pings_loaded" \
+    "$ordinary" "$(carried "$before" "$after")"
+  finish
+}
+carried() { # before, after
+  python3 -c 'import sys
+before, after = ([float(x) for x in look.split()] for look in sys.argv[1:])
+gone = [y - x for x, y in zip(before, after)]
+print(*("%.0f" % (sent * 8 / gone[0] / 1e6) for sent in gone[3:]), "  %.0f %%" % (100 * gone[2] / gone[1]))' "$@"
+}
+
+for name in "${hosts[@]}"; do
   "$TRUNKLINE" keys new --space urgent --out "$dir/$name.keys" >"$dir/$name.out" 2>&1
+  hashname[$name]=$(grep -oE '[0-9a-f]{64}' "$dir/$name.out" | head -1)
 done
-r=$(grep -oE '[0-9a-f]{64}' "$dir/r.out" | head -1)
-b=$(grep -oE '[0-9a-f]{64}' "$dir/b.out" | head -1)
-printf 'round trips, milliseconds: median, 99th percentile, and how many were lost\n'
-printf '%-12s %-22s %-22s %-22s %s\n' links 'urgent, idle' 'urgent, loaded' 'ordinary, loaded' bulk
-for rate in "${@:-100 1000}"; do for each in $rate; do measure "$each"; done; done
+printf 'round trips over %s links, milliseconds: median, 99th percentile, and how many were not answered\n' "$LINKS"
+printf '%-12s %-14s %-14s %-14s %-14s %-16s %s\n' links 'urgent, idle' loaded 'pings, idle' loaded \
+  'ordinary, loaded' 'Mbit/s of each, processors unused'
+[ $# -gt 0 ] || set -- 100 1000
+for rate in "$@"; do measure "$rate"; done
