@@ -9,7 +9,7 @@ use std::io::IoSlice;
 
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use trunkline_bench::relay::{Relay, frames};
+use trunkline_bench::relay::{Relay, frames, frames_from};
 use trunkline_proto::base::{Instant, Lane, Limits, Priority};
 use trunkline_proto::stage::outgoing::{Outgoing, Run};
 use trunkline_proto::wire::package::{Header, Transit};
@@ -45,6 +45,29 @@ fn shard(c: &mut Criterion) {
             })
         });
     });
+    group.finish();
+}
+
+/// The same work while there is more around it: links to choose from, nodes to look up.
+fn flat(c: &mut Criterion) {
+    let mut group = c.benchmark_group("forward/flat");
+    group.throughput(Throughput::Elements(u64::from(BATCH)));
+    for (links, nodes) in
+        [(1, 10), (1, 100), (1, 1_000), (1, 10_000), (10, 10_000), (100, 10_000), (1_000, 10_000)]
+    {
+        let mut relay = Relay::between(links, nodes);
+        // Spread over all nodes, a few at a time as neighbours send them.
+        let batches: Vec<_> = (0..64).map(|n| frames_from(n * 157, BATCH, 300, nodes)).collect();
+        let mut turn = batches.iter().cycle();
+        group.bench_function(format!("{BATCH} × 300 B, {links} links, {nodes} nodes"), |b| {
+            b.iter(|| {
+                relay.read(turn.next().expect("a cycle"));
+                relay.write(|piece| {
+                    black_box(piece);
+                })
+            });
+        });
+    }
     group.finish();
 }
 
@@ -90,5 +113,5 @@ fn lanes(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, shard, headers, lanes);
+criterion_group!(benches, shard, flat, headers, lanes);
 criterion_main!(benches);

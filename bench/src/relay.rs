@@ -1,29 +1,33 @@
-//! A relay in this thread: the node's own shard with two proved links, driven as a worker drives
-//! it, with memory where the sockets would be.
+//! A relay in this thread: the node's own shard with proved links, driven as a worker drives it, with
+//! memory where the sockets would be.
 //!
 //! What comes in is put into a pooled buffer, as a read from a socket is; what goes out is
-//! gathered from the lanes, as a write to one does.
+//! gathered from the lanes, as a write to one does. The neighbours are sessions of links, nothing
+//! more: once they are up they say nothing, and time stands still.
 
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use trunkline_proto::base::{
     Address, BootEpoch, Chance, FramePool, Hashname, Instant, Limits, LinkId, Priority, Wall,
 };
 use trunkline_proto::crypto::{Identity, SpaceRules};
-use trunkline_proto::mesh::{LocalLink, Planner, RouteTable, Side, Transport};
+use trunkline_proto::mesh::{
+    LinkOutput, LinkSession, LinkTerms, LocalLink, Planner, RouteTable, Side, Transport,
+};
 use trunkline_proto::shard::{Input, Node, Shard};
 use trunkline_proto::stage::plan::{Plan, Role};
 use trunkline_proto::stage::post::Post;
 use trunkline_proto::switch::streams::StreamLimits;
-use trunkline_proto::wire::link::{Cost, NodeName};
+use trunkline_proto::wire::link::{Capabilities, Cost, HEADER_LEN, LinkHeader, NodeName};
 use trunkline_proto::wire::package::{Content, Header, Sequence};
+
+use crate::crowd::Crowd;
 
 /// The link whose neighbour sends.
 pub const FROM: LinkId = LinkId(0);
-/// The link that leads to all destinations.
+/// The first of the links that lead to destinations.
 pub const TO: LinkId = LinkId(1);
 /// Wall time of all nodes here.
 const WALL: Wall = Wall::from_secs(1_800_000_000);
@@ -31,23 +35,16 @@ const WALL: Wall = Wall::from_secs(1_800_000_000);
 const READ: usize = 128 << 10;
 const WRITE: usize = 1 << 20;
 const PIECES: usize = 64;
-/// Rounds after which the mesh must have come together.
-const ROUNDS: u64 = 10_000;
 
-/// A node without a relay's neighbours' names: its shard, on one thread.
-fn node(number: u64) -> (Hashname, Shard) {
-    let mut chance = Chance::from_number(number);
-    let space = "bench".parse().expect("a space");
-    let life = Duration::from_secs(86_400);
-    let identity = Identity::generate(&space, 2_048, &mut chance, WALL, life).expect("keys");
-    let hashname = identity.hashname();
+/// A node: its shard, on one thread, and who it is.
+fn node(identity: Arc<Identity>, limits: Limits) -> Shard {
     let node = Node {
         plan: Plan::collapsed(1),
         space: Arc::new(SpaceRules::open(*identity.space())),
-        identity: Arc::new(identity),
-        epoch: BootEpoch(number),
+        identity,
+        epoch: BootEpoch(1),
         name: NodeName::new(b"bench").expect("a name"),
-        limits: Arc::new(Limits::default()),
+        limits: Arc::new(limits),
         stream_limits: StreamLimits::default(),
         terms: Default::default(),
         messages: Default::default(),
@@ -55,63 +52,55 @@ fn node(number: u64) -> (Hashname, Shard) {
         gate: Arc::default(),
         line_secret: [7; 16],
     };
-    (hashname, Shard::new(&node, 0, chance))
+    Shard::new(&node, 0, Chance::from_number(1))
 }
 
-/// A relay between two neighbours.
+/// A relay between neighbours.
 #[derive(Debug)]
 pub struct Relay {
-    name: Hashname,
     shard: Shard,
     pool: FramePool,
     now: Instant,
 }
 
 impl Relay {
-    /// A relay whose links are up, and which forwards to `destinations` made-up nodes over
-    /// [`TO`].
+    /// A relay that forwards from [`FROM`] to `destinations` made-up nodes over [`TO`].
     ///
     /// # Panics
     /// If the links do not come up.
     #[must_use]
     pub fn new(destinations: u16) -> Self {
-        let (name, mut shard) = node(1);
-        let mut neighbours = [node(2), node(3)];
-        let mut now = Instant::from_micros(1);
-        for (link, (_, neighbour)) in [FROM, TO].into_iter().zip(&mut neighbours) {
-            let open = |side| Input::LinkOpened {
-                link,
-                side,
-                transport: Transport::Plain,
-                cost: Cost::ONE,
-                port: None,
-            };
-            shard.handle(now, WALL, open(Side::Accepted));
-            neighbour.handle(now, WALL, open(Side::Dialed { expect: Some(name) }));
-        }
-        for _ in 0..ROUNDS {
-            for (link, (_, neighbour)) in [FROM, TO].into_iter().zip(&mut neighbours) {
-                carry(now, link, &mut shard, neighbour);
-                carry(now, link, neighbour, &mut shard);
-                neighbour.handle_timeout(now, WALL);
-                while neighbour.poll().is_some() {}
-            }
-            shard.handle_timeout(now, WALL);
-            while shard.poll().is_some() {}
-            now += Duration::from_micros(500);
-        }
-        let up = shard.links().filter(|l| l.peer.is_some()).count();
-        assert_eq!(up, 2, "the links did not come up");
-        let mut relay = Self { name, shard, pool: FramePool::new(1 << 19, 32), now };
-        let routes = relay.routes(destinations);
-        relay.shard.handle(now, WALL, Input::Post(Role::Forward(0), Post::Routes(routes)));
-        relay
+        Self::between(1, destinations)
     }
 
-    fn routes(&self, destinations: u16) -> Arc<RouteTable> {
-        let link = |n| LocalLink { link: TO, peer: made_up(n), cost: Cost::ONE, proved: true };
-        let links: Vec<_> = (0..destinations).map(link).collect();
-        Arc::new(Planner::default().compute(1, self.name, &links, std::iter::empty()))
+    /// The same over so many links from [`TO`] on, each of which leads to its share of the
+    /// destinations.
+    ///
+    /// # Panics
+    /// If the links do not come up.
+    #[must_use]
+    pub fn between(links: u16, destinations: u16) -> Self {
+        let space = "bench".parse().expect("a space");
+        let crowd = Crowd::new(&space, usize::from(links) + 2, WALL);
+        let own = crowd.identity(0);
+        let (name, now) = (own.hashname(), Instant::from_micros(1));
+        let bare = Limits::default();
+        let most = usize::from(links) + 1;
+        let limits =
+            Limits { links: bare.links.max(most), neighbours: bare.neighbours.max(most), ..bare };
+        let mut shard = node(own, limits.clone());
+        for n in 0..=links {
+            let neighbour = crowd.identity(usize::from(n) + 1);
+            shake(now, LinkId(n.into()), &mut shard, (name, neighbour), &limits);
+        }
+        let up = shard.links().filter(|l| l.peer.is_some()).count();
+        assert_eq!(up, usize::from(links) + 1, "the links did not come up");
+        let mut relay = Self { shard, pool: FramePool::new(1 << 19, 32), now };
+        // What the relay would say to its neighbours is nobody's here.
+        relay.write(|_| {});
+        let routes = routes(name, links, destinations);
+        relay.shard.handle(now, WALL, Input::Post(Role::Forward(0), Post::Routes(routes)));
+        relay
     }
 
     /// Takes what a read from [`FROM`] brought. Gives back the memory it was read into.
@@ -125,21 +114,22 @@ impl Relay {
         memory
     }
 
-    /// Writes everything that waits for [`TO`]: `each` gets every piece of memory. Gives back how
-    /// many writes it took.
+    /// Writes everything that waits: `each` gets every piece of memory. Gives back how many writes
+    /// it took.
     pub fn write(&mut self, mut each: impl FnMut(&[u8])) -> usize {
         let Some(writer) = self.shard.writer() else { return 0 };
-        while writer.take_ready().is_some() {}
-        let Some(outgoing) = writer.outgoing(TO) else { return 0 };
         let mut writes = 0;
-        while !outgoing.is_empty() {
-            let mut slices = [IoSlice::new(&[]); PIECES];
-            let used = outgoing.gather(WRITE, &mut slices);
-            let slices = &slices[..used];
-            slices.iter().for_each(|slice| each(slice));
-            let taken = slices.iter().map(|slice| slice.len()).sum();
-            outgoing.consume(self.now, taken);
-            writes += 1;
+        while let Some(link) = writer.take_ready() {
+            let Some(outgoing) = writer.outgoing(link) else { continue };
+            while !outgoing.is_empty() {
+                let mut slices = [IoSlice::new(&[]); PIECES];
+                let used = outgoing.gather(WRITE, &mut slices);
+                let slices = &slices[..used];
+                slices.iter().for_each(|slice| each(slice));
+                let taken = slices.iter().map(|slice| slice.len()).sum();
+                outgoing.consume(self.now, taken);
+                writes += 1;
+            }
         }
         writes
     }
@@ -157,20 +147,73 @@ impl Relay {
     }
 }
 
-/// Carries everything that waits for `link` from one shard to the other.
-fn carry(now: Instant, link: LinkId, from: &mut Shard, to: &mut Shard) {
-    let Some(writer) = from.writer() else { return };
-    while writer.take_ready().is_some() {}
-    let Some(outgoing) = writer.outgoing(link) else { return };
-    while !outgoing.is_empty() {
-        let mut slices = [IoSlice::new(&[]); 1];
-        outgoing.gather(WRITE, &mut slices);
-        let mut bytes = BytesMut::from(&*slices[0]);
-        let taken = bytes.len();
-        outgoing.consume(now, taken);
-        to.received(now, WALL, link, &mut bytes);
-        assert!(bytes.is_empty(), "frames are whole here");
+fn routes(name: Hashname, links: u16, destinations: u16) -> Arc<RouteTable> {
+    let link = |n: u16| LocalLink {
+        link: LinkId(u32::from(n % links.max(1)) + TO.0),
+        peer: made_up(n),
+        cost: Cost::ONE,
+        proved: true,
+    };
+    let links: Vec<_> = (0..destinations).map(link).collect();
+    Arc::new(Planner::default().compute(1, name, &links, std::iter::empty()))
+}
+
+/// A neighbour comes, proves itself and falls silent.
+fn shake(
+    now: Instant,
+    link: LinkId,
+    shard: &mut Shard,
+    (name, neighbour): (Hashname, Arc<Identity>),
+    limits: &Limits,
+) {
+    let terms = LinkTerms {
+        cost: Cost::ONE,
+        name: NodeName::default(),
+        capabilities: Capabilities::default(),
+        heartbeat: limits.heartbeat,
+        space: Arc::new(SpaceRules::open(*neighbour.space())),
+    };
+    let side = Side::Dialed { expect: Some(name) };
+    let mut chance = Chance::from_number(u64::from(link.0));
+    let session = LinkSession::new(
+        now,
+        link,
+        side,
+        Transport::Plain,
+        neighbour,
+        BootEpoch(1),
+        &terms,
+        limits,
+        &mut chance,
+    );
+    let mut session = session.expect("a session");
+    let (side, transport, cost) = (Side::Accepted, Transport::Plain, Cost::ONE);
+    shard.handle(now, WALL, Input::LinkOpened { link, side, transport, cost, port: None });
+    // A hello and a proof each way, and the relay's first heartbeat or what it says of the mesh.
+    for _ in 0..4 {
+        while let Some(output) = session.poll() {
+            if let LinkOutput::Send(frame) = output {
+                shard.received(now, WALL, link, &mut BytesMut::from(&frame[..]));
+            }
+        }
+        shard.flush(now, WALL);
+        while shard.poll().is_some() {}
+        while let Some(frame) = next_frame(now, link, shard) {
+            let header = LinkHeader::peek(&frame).expect("a frame").expect("a whole header");
+            // What is none of the session's, it gives back.
+            let _ = session.handle_frame(now, WALL, header.kind, &frame[HEADER_LEN..]);
+        }
     }
+    assert!(session.is_up(), "the link did not come up");
+}
+
+fn next_frame(now: Instant, link: LinkId, shard: &mut Shard) -> Option<Vec<u8>> {
+    let outgoing = shard.writer()?.outgoing(link)?;
+    let mut slices = [IoSlice::new(&[]); 1];
+    let used = outgoing.gather(WRITE, &mut slices);
+    let frame = slices.get(..used)?.first()?.to_vec();
+    outgoing.consume(now, frame.len());
+    Some(frame)
 }
 
 /// A node that is only a name.
@@ -186,8 +229,14 @@ pub fn made_up(number: u16) -> Hashname {
 /// `destinations` made-up nodes.
 #[must_use]
 pub fn frames(count: u16, size: usize, destinations: u16) -> Bytes {
+    frames_from(0, count, size, destinations)
+}
+
+/// The same, from the node of number `first` on.
+#[must_use]
+pub fn frames_from(first: u16, count: u16, size: usize, destinations: u16) -> Bytes {
     let mut bytes = BytesMut::new();
-    for n in 0..count {
+    for n in (0..count).map(|n| first.wrapping_add(n)) {
         let header = Header {
             priority: Priority::DEFAULT,
             reply: false,
