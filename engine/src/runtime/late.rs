@@ -23,6 +23,8 @@ use crate::net::{Transport, tcp};
 const UNSENT: (u64, u64) = (4 << 10, 1 << 20);
 /// What it may hold unsent before anything was measured.
 const UNSENT_FIRST: u32 = 32 << 10;
+/// What one read brings at most leaves in one write, if nothing speaks against it.
+const WHOLE: usize = 128 << 10;
 /// Below this limit it is worth holding the kernel to it exactly.
 const EXACT: u32 = 128 << 10;
 /// A link that drains so many bytes a millisecond (2 Gbit/s) is no narrow one: bounding it costs
@@ -80,9 +82,11 @@ impl Late {
         Self { bounds: Bounds { unsent: UNSENT_FIRST, held: None }, backlog: None }
     }
 
-    /// Most bytes worth offering in one write.
-    pub(super) const fn budget(&self) -> usize {
-        self.bounds.unsent as usize
+    /// Most bytes worth offering in one write: what the kernel may hold unsent; all that was read
+    /// at once, on a link that is not known to be narrow.
+    pub(super) fn budget(&self) -> usize {
+        let unsent = self.bounds.unsent as usize;
+        if self.bounds.held.is_some() { unsent } else { unsent.max(WHOLE) }
     }
 
     /// The link has taken so many bytes.

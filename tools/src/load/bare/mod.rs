@@ -39,6 +39,8 @@ const TRY: u64 = 200_000_000;
 const STALL: u64 = 500_000_000;
 /// and how long the rest may take to come when nothing is sent any more.
 const TAIL: u64 = 700_000_000;
+/// Writes of one turn, so that asking what has come is not most of the work.
+const WRITES: u32 = 64;
 /// How often links are asked whether a heartbeat is due.
 const PULSE: u64 = 20_000_000;
 
@@ -226,8 +228,16 @@ impl Bare {
             }
             let mut sent = false;
             if let Some(window) = window {
-                for index in 0..self.pairs.len() {
-                    sent |= self.fill(index, window, group, now)?;
+                let mut writes = 0;
+                let mut full = false;
+                while !full && writes < WRITES {
+                    full = true;
+                    for index in 0..self.pairs.len() {
+                        if self.fill(index, window, group, now)? {
+                            (full, sent) = (false, true);
+                            writes += 1;
+                        }
+                    }
                 }
             } else {
                 #[expect(clippy::cast_precision_loss, reason = "rates and counts are small")]
