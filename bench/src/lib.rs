@@ -2,4 +2,6 @@
 
 pub mod crowd;
 pub mod host;
+pub mod pair;
 pub mod relay;
+pub mod rules;
