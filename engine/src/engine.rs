@@ -389,8 +389,13 @@ impl Sockets {
         let dual_stack = !setup.udp.iter().any(SocketAddr::is_ipv4);
         for address in &setup.udp {
             let mut address = *address;
-            let options =
-                UdpOptions { reuse_port, dual_stack, coalesce: true, ..UdpOptions::default() };
+            let options = UdpOptions {
+                reuse_port,
+                dual_stack,
+                coalesce: true,
+                segment: setup.segment_datagrams,
+                ..UdpOptions::default()
+            };
             for ports in &mut udp {
                 let what = || format!("{address} (udp)");
                 let port = UdpPort::bind(address, &options)

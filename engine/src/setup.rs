@@ -123,6 +123,9 @@ pub struct Setup {
     /// Most pieces of memory that one write to a link takes, each a run of frames that go the
     /// same way. Fewer than the default serve to measure what such a neighbour costs.
     pub pieces_per_write: usize,
+    /// Whether runs of datagrams leave as one segmented send. Off, it serves to measure what a
+    /// neighbour costs whose kernel cannot do that.
+    pub segment_datagrams: bool,
     /// What the application wants to be told.
     pub callbacks: Callbacks,
     /// What HTTP it serves.
@@ -188,6 +191,7 @@ impl Setup {
             limits: Limits::default(),
             stream_limits: StreamLimits::default(),
             pieces_per_write: crate::runtime::links::PIECES,
+            segment_datagrams: true,
             callbacks: Callbacks::default(),
             #[cfg(feature = "http")]
             http: HttpSetup::default(),

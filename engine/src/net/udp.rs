@@ -53,6 +53,9 @@ pub struct UdpOptions {
     pub send_bytes: usize,
     /// Ask the kernel to coalesce datagrams on receipt (`UDP_GRO`); off where it cannot.
     pub coalesce: bool,
+    /// Send runs of datagrams as one (`UDP_SEGMENT`) where the kernel can. Without it each leaves by
+    /// itself, which serves to measure what such a neighbour costs.
+    pub segment: bool,
 }
 
 impl Default for UdpOptions {
@@ -65,6 +68,7 @@ impl Default for UdpOptions {
             receive_bytes: 4 << 20,
             send_bytes: 4 << 20,
             coalesce: false,
+            segment: true,
         }
     }
 }
@@ -123,8 +127,8 @@ impl UdpPort {
         let socket = mio::net::UdpSocket::from_std(socket.into());
         let local = socket.local_addr()?;
         let whole = sys::set_whole(socket.as_fd(), local.is_ipv6(), true).is_ok();
-        let modes =
-            Modes { segmenting: AtomicBool::new(probe.is_ok()), whole: AtomicBool::new(whole) };
+        let segmenting = AtomicBool::new(options.segment && probe.is_ok());
+        let modes = Modes { segmenting, whole: AtomicBool::new(whole) };
         Ok(UdpPort { socket, local, both, coalesced, modes })
     }
 
