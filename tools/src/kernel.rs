@@ -77,6 +77,14 @@ pub(crate) fn end_with_parent() -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Stops a process, so that it does nothing until it is told to go on or ended.
+pub(crate) fn stop(process: u32) -> io::Result<()> {
+    let process = libc::pid_t::try_from(process).map_err(io::Error::other)?;
+    // SAFETY: the call takes two numbers and no memory.
+    let done = unsafe { libc::kill(process, libc::SIGSTOP) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Has the calling thread woken when it asked to be, and not up to 50 µs later to save energy.
 pub(crate) fn wake_on_time() -> io::Result<()> {
     let nanoseconds: libc::c_ulong = 1;

@@ -38,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   trunkline-load --hops 1 --transport plain --window 2048
   trunkline-load --hops 2 --rate 5000 --group 1 --kind sealed --duration 10 --json
+  trunkline-load --bridged --window 1024
   trunkline-load --pairs 50 --window 64 --size 64:50,300:40,1200:10 --priority 3:90,7:10
   trunkline-load --via 192.0.2.7:42424=HASHNAME --rate 100 --kind line-ping";
 
@@ -61,6 +62,12 @@ pub(super) struct RelayArguments {
     /// What runs over its links
     #[arg(long, value_parser = transport)]
     pub(super) transport: Transport,
+    /// Carry datagrams of lines, instead of links
+    #[arg(long)]
+    pub(super) bridging: bool,
+    /// Take the messages that come for it
+    #[arg(long)]
+    pub(super) receiving: bool,
     /// The processor it runs on
     #[arg(long)]
     pub(super) cpu: Option<usize>,
@@ -134,7 +141,7 @@ pub(super) struct Arguments {
     /// Senders and receivers are no nodes but bare links on one thread: for what a relay costs when
     /// the ends cost little. Each sender has a receiver of its own, all messages one size and
     /// priority
-    #[arg(long, conflicts_with_all = ["senders", "receivers", "count"])]
+    #[arg(long, conflicts_with_all = ["senders", "receivers", "count", "bridged"])]
     pub(super) bare: bool,
     /// Relays between senders and receivers, each a process of its own
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=16))]
@@ -142,6 +149,18 @@ pub(super) struct Arguments {
     /// Instead of relays of our own: a node that runs already
     #[arg(long, value_name = "ADDRESS=HASHNAME", conflicts_with = "hops")]
     pub(super) via: Option<Neighbour>,
+    /// Instead of links: lines whose datagrams one relay carries over bridges, as between nodes that
+    /// do not reach each other. Senders are at 127.0.0.1, receivers at [::1]
+    #[arg(long, conflicts_with_all = ["hops", "via", "transport"])]
+    pub(super) bridged: bool,
+    /// One more pair, which is not counted: so many messages a second, from a node of this process to
+    /// one of its own process
+    #[arg(long, value_name = "N", conflicts_with_all = ["via", "bridged"],
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) beside: Option<u32>,
+    /// That pair's receiver stops reading, and all else, when measuring begins
+    #[arg(long, requires = "beside")]
+    pub(super) stalled: bool,
     /// The process whose time and memory count as the relay's, with `--via`
     #[arg(long, value_name = "PID", requires = "via")]
     pub(super) via_pid: Option<u32>,
@@ -152,7 +171,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "tls", value_parser = transport)]
     pub(super) transport: Transport,
     /// Messages that become due together and leave in one write [default: as many as wait, in
-    /// groups of up to 64]
+    /// groups of up to 64]. With --bridged and 1, each datagram leaves by itself
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(super) group: Option<u32>,
     /// Seconds before measuring begins
@@ -192,6 +211,12 @@ impl Arguments {
             (Some(_), _) => None,
             (None, window) => Some(window.unwrap_or(1_024)),
         }
+    }
+
+    /// Whether messages travel inside lines.
+    #[must_use]
+    pub(super) fn in_lines(&self) -> bool {
+        self.bridged || self.kind != Kind::Message
     }
 
     /// How many sending and receiving nodes there are.
@@ -250,6 +275,7 @@ mod tests {
         assert_eq!(parse("load").expect("the defaults"), Some(1_024));
         assert_eq!(parse("load --rate 10").expect("an open loop"), None);
         assert!(parse("load --rate 10 --window 5").is_err());
+        assert!(parse("load --bridged --hops 2").is_err() && parse("load --stalled").is_err());
         assert!(parse("load --size 3").is_err() && parse("load --priority 8").is_err());
     }
 }

@@ -12,6 +12,7 @@
 
 mod arguments;
 mod bare;
+mod beside;
 mod mix;
 mod nodes;
 mod payload;
@@ -129,7 +130,7 @@ fn manner(arguments: &Arguments, senders: usize) -> Manner {
         group: together,
         size: arguments.size.clone(),
         priority: arguments.priority.clone(),
-        sealed: arguments.kind == Kind::Sealed,
+        sealed: arguments.in_lines(),
     }
 }
 
@@ -185,6 +186,11 @@ fn measure(
                 scope.spawn(move || receiver.run(end))
             })
             .collect();
+        if let (Some(beside), Some(rate)) = (&nodes.beside, arguments.beside) {
+            let size = arguments.size.draw(&mut Chance::from_number(arguments.seed)).unwrap_or(0);
+            let span = &span;
+            scope.spawn(move || beside.run(span, rate, size, arguments.stalled));
+        }
         let mut got = Yield::default();
         if arguments.kind == Kind::LinePing {
             let sources: Vec<(Handle, Vec<&Pair>)> = nodes

@@ -1,21 +1,24 @@
 //! The nodes of a run: their keys, the relays between them, and the senders and receivers, which
 //! are ordinary nodes embedded in this process.
 
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 use trunkline::config::keyfile;
-use trunkline::{Dial, Engine, Listener, Setup};
+use trunkline::{Dial, Engine, Known, Listener, Setup};
 use trunkline_proto::base::{Chance, Limits, Priority, Space};
 use trunkline_proto::crypto::Identity;
 use trunkline_proto::stage::plan::Plan;
+use trunkline_proto::switch::Path;
 use trunkline_proto::wire::link::Cost;
 
-use super::arguments::{Arguments, Kind, Neighbour};
-use super::relays::{Manner, Relay};
+use super::arguments::{Arguments, Neighbour};
+use super::beside::Beside;
+use super::relays::{FAMILIES, Manner, Relay};
 use crate::failure::Failure;
 use crate::{kernel, print};
 
@@ -37,6 +40,8 @@ pub(super) struct Nodes {
     pub(super) receivers: Vec<Engine>,
     /// The relays, in the order from senders to receivers.
     pub(super) relays: Vec<Relay>,
+    /// The pair that is not counted.
+    pub(super) beside: Option<Beside>,
     /// Holds the keys, unless the user keeps them.
     _keys: Option<tempfile::TempDir>,
 }
@@ -56,16 +61,23 @@ struct Chain {
 impl Chain {
     fn start(arguments: &Arguments, stage: &impl Fn(&str)) -> Result<Self, Failure> {
         let (senders, receivers) = arguments.nodes();
-        let count = if arguments.via.is_some() { 0 } else { arguments.hops };
+        let count = match arguments.via {
+            Some(_) => 0,
+            None if arguments.bridged => 1,
+            None => arguments.hops,
+        };
+        let beside = 2 * u16::from(arguments.beside.is_some());
         let (directory, temporary) = keys_directory(arguments)?;
         stage("making keys");
         let keys = Keys { directory, space: space(arguments)? };
-        keys.make([senders, receivers, count].into_iter().map(usize::from).sum())?;
+        keys.make([senders, receivers, count, beside].into_iter().map(usize::from).sum())?;
         stage("starting relays");
         let how = Manner {
             transport: arguments.transport,
             cpu: arguments.pin_relay,
             workers: arguments.relay_workers,
+            bridging: arguments.bridged,
+            receiving: false,
         };
         let mut relays: Vec<Relay> = Vec::new();
         for index in 0..usize::from(count) {
@@ -100,6 +112,8 @@ pub(super) struct Ends {
     pub(super) last: Neighbour,
     /// Each sender with its receiver.
     pub(super) pairs: Vec<(Arc<Identity>, Arc<Identity>)>,
+    /// Nodes beside them that are not counted.
+    pub(super) beside: Option<Beside>,
     /// Holds the keys, unless the user keeps them.
     _keys: Option<tempfile::TempDir>,
 }
@@ -120,8 +134,11 @@ impl Ends {
             let index = relays.len() + 2 * pair;
             Ok((identity(index)?, identity(index + 1)?))
         });
-        let pairs = pairs.collect::<Result<_, Failure>>()?;
-        Ok(Self { relays, first, last, pairs, _keys: temporary })
+        let pairs = pairs.collect::<Result<Vec<_>, Failure>>()?;
+        let index = relays.len() + 2 * pairs.len();
+        let beside = keys.beside(index, arguments, (Some(&first), Some(&last)))?;
+        beside.as_ref().map_or(Ok(()), Beside::meet)?;
+        Ok(Self { relays, first, last, pairs, beside, _keys: temporary })
     }
 }
 
@@ -135,9 +152,27 @@ impl Nodes {
         let Chain { relays, keys, temporary } = Chain::start(arguments, &stage)?;
         let mut index = relays.len();
         stage("starting nodes");
-        let mut nodes =
-            Self { senders: Vec::new(), receivers: Vec::new(), relays, _keys: temporary };
+        let mut nodes = Self {
+            senders: Vec::new(),
+            receivers: Vec::new(),
+            relays,
+            beside: None,
+            _keys: temporary,
+        };
         let (first, last) = doors(arguments, &nodes.relays);
+        if let Some(relay) = nodes.relays.first().filter(|_| arguments.bridged) {
+            for _ in 0..receivers {
+                nodes.receivers.push(keys.guest(index, FAMILIES[1], relay, arguments)?);
+                index += 1;
+            }
+            for _ in 0..senders {
+                nodes.senders.push(keys.guest(index, FAMILIES[0], relay, arguments)?);
+                index += 1;
+            }
+            stage("waiting for bridges");
+            nodes.meet(arguments)?;
+            return Ok(nodes);
+        }
         for _ in 0..receivers {
             let links: Vec<Neighbour> = last.iter().cloned().collect();
             nodes.receivers.push(keys.engine(index, arguments, &links)?);
@@ -148,8 +183,10 @@ impl Nodes {
             nodes.senders.push(keys.engine(index, arguments, &links)?);
             index += 1;
         }
+        nodes.beside = keys.beside(index, arguments, (first.as_ref(), last.as_ref()))?;
         stage("waiting for routes");
         nodes.meet(arguments)?;
+        nodes.beside.as_ref().map_or(Ok(()), Beside::meet)?;
         Ok(nodes)
     }
 
@@ -177,6 +214,10 @@ impl Nodes {
             let those = self.receivers.get(self.receivers_of(arguments, i)).unwrap_or_default();
             for receiver in those {
                 let (a, b) = (sender.handle(), receiver.handle());
+                if arguments.bridged {
+                    bridge(sender, receiver)?;
+                    continue;
+                }
                 let both = a.wait_reachable(&b.hashname(), PATIENCE)
                     && b.wait_reachable(&a.hashname(), PATIENCE);
                 if !both {
@@ -187,7 +228,7 @@ impl Nodes {
                         arguments.transport
                     )));
                 }
-                if arguments.kind != Kind::Message {
+                if arguments.in_lines() {
                     // What is sent before a line is up waits in a short queue, which is not what
                     // is to be measured.
                     a.ping(b.hashname(), Priority::HIGHEST, 9, PATIENCE)
@@ -196,6 +237,22 @@ impl Nodes {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until two nodes have a line over a bridge, and are sure of it.
+fn bridge(sender: &Engine, receiver: &Engine) -> Result<(), Failure> {
+    let failed = |what: &str| Failure::Other(format!("no bridge between a pair: {what}"));
+    let (a, b) = (sender.handle(), receiver.handle());
+    // Whoever is to be found has to have been heard of.
+    for introducer in b.nearest(b.hashname(), PATIENCE).map_err(|e| failed(&e.to_string()))? {
+        b.ping(introducer, Priority::HIGHEST, 9, PATIENCE).map_err(|e| failed(&e.to_string()))?;
+    }
+    a.ping(b.hashname(), Priority::HIGHEST, 9, PATIENCE).map_err(|e| failed(&e.to_string()))?;
+    let contact = a.contact(b.hashname()).map_err(|e| failed(&e.to_string()))?;
+    match contact.and_then(|c| c.path) {
+        Some(Path::Bridge(_)) => Ok(()),
+        other => Err(failed(&format!("the line takes another way: {other:?}"))),
     }
 }
 
@@ -246,7 +303,7 @@ impl Keys {
         })
     }
 
-    fn ensure(&self, file: &Path) -> Result<(), Failure> {
+    fn ensure(&self, file: &std::path::Path) -> Result<(), Failure> {
         if file.exists() {
             let held = keyfile::read(file)?;
             if held.record().expiry() > print::now().after(LEFT) {
@@ -261,6 +318,50 @@ impl Keys {
         let identity = Identity::generate(&self.space, BITS, &mut chance, print::now(), LIFE)
             .map_err(|e| failed(&e.to_string()))?;
         Ok(keyfile::write_new(file, &identity)?)
+    }
+
+    /// Starts a sender or receiver that knows nobody but a relay, which introduces and bridges.
+    fn guest(
+        &self,
+        index: usize,
+        ip: IpAddr,
+        relay: &Relay,
+        arguments: &Arguments,
+    ) -> Result<Engine, Failure> {
+        let mut setup = Setup::new(keyfile::read(&self.file(index))?);
+        widen(&mut setup.limits);
+        setup.plan = Plan::collapsed(1);
+        setup.udp = vec![SocketAddr::new(ip, 0)];
+        // In a group of one, each datagram leaves by itself.
+        setup.segment_datagrams = arguments.group != Some(1);
+        let ours = |a: &&SocketAddr| a.is_ipv4() == ip.is_ipv4();
+        let addresses = relay.addresses.iter().filter(ours).copied().collect();
+        let hashname = relay.at.hashname;
+        setup.known.push(Known { hashname, record: None, addresses });
+        setup.terms.introducers.push(hashname);
+        Engine::start(setup).map_err(|e| Failure::Other(e.to_string()))
+    }
+
+    /// The pair beside the others, if there is to be one; its keys are those from `index` on.
+    fn beside(
+        &self,
+        index: usize,
+        arguments: &Arguments,
+        (first, last): (Option<&Neighbour>, Option<&Neighbour>),
+    ) -> Result<Option<Beside>, Failure> {
+        if arguments.beside.is_none() {
+            return Ok(None);
+        }
+        let how = Manner {
+            transport: arguments.transport,
+            cpu: arguments.pin_load,
+            workers: 1,
+            bridging: false,
+            receiving: true,
+        };
+        let receiver = Relay::start(&self.file(index), last, &how)?;
+        let mine: Vec<Neighbour> = first.into_iter().cloned().collect();
+        Ok(Some(Beside { sender: self.engine(index + 1, arguments, &mine)?, receiver }))
     }
 
     /// Starts a sender or receiver.
@@ -279,7 +380,7 @@ impl Keys {
         }
         let (transport, cost) = (arguments.transport, Cost::ONE);
         if arguments.via.is_none() && arguments.hops == 0 {
-            let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
             setup.listeners.push(Listener { address, transport, cost });
         }
         for Neighbour { address, hashname } in links {

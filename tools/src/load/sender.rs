@@ -24,7 +24,7 @@ pub(super) const LEVELS: usize = Priority::HIGHEST.level() as usize + 1;
 const STALL: u64 = 1_000_000_000;
 
 /// Which kind of record the messages carry.
-const RECORD: u64 = 1;
+pub(super) const RECORD: u64 = 1;
 
 /// Where the messages go at their receivers.
 #[must_use]

@@ -28,6 +28,7 @@ use super::nodes::Ends;
 use super::process::Usage;
 use super::receiver;
 use super::report::{Latency, Node, Report};
+use super::span::Span;
 use crate::clock::Clock;
 use crate::failure::Failure;
 
@@ -98,16 +99,18 @@ pub(super) fn run(
     bare.come_up().map_err(failed)?;
     bare.find_routes(stopped)?;
     let pids: Vec<u32> = ends.relays.iter().map(|r| r.pid()).chain(arguments.via_pid).collect();
-    let clock = bare.course.clock;
-    let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
-    let from = clock.nanos() + nanos(arguments.warm_up);
-    bare.send(arguments, from, stopped).map_err(failed)?;
-    bare.course.measures = true;
-    let before = Moment::now(&bare, &pids);
-    bare.send(arguments, before.at + nanos(arguments.duration), stopped).map_err(failed)?;
-    let after = Moment::now(&bare, &pids);
-    bare.let_arrive().map_err(failed)?;
-    Ok(report(&bare, &before, &after, &pids))
+    let from = bare.course.clock.nanos() + duration(arguments.warm_up);
+    let span = Span::new(bare.course.clock, from, from + duration(arguments.duration), None);
+    std::thread::scope(|scope| {
+        if let (Some(beside), Some(rate)) = (&ends.beside, arguments.beside) {
+            let (span, size) = (&span, arguments.size.draw(&mut Chance::from_number(0)));
+            let size = size.unwrap_or_default();
+            scope.spawn(move || beside.run(span, rate, size, arguments.stalled));
+        }
+        let report = bare.measure(arguments, &span, &pids, stopped);
+        span.end();
+        report.map_err(failed)
+    })
 }
 
 /// How things stood.
@@ -132,6 +135,22 @@ impl Moment {
 }
 
 impl Bare {
+    fn measure(
+        &mut self,
+        arguments: &Arguments,
+        span: &Span,
+        pids: &[u32],
+        stopped: &AtomicBool,
+    ) -> io::Result<Report> {
+        self.send(arguments, span.begins(), stopped)?;
+        self.course.measures = true;
+        let before = Moment::now(self, pids);
+        self.send(arguments, span.ends(), stopped)?;
+        let after = Moment::now(self, pids);
+        self.let_arrive()?;
+        Ok(report(self, &before, &after, pids))
+    }
+
     fn new(arguments: &Arguments, ends: &Ends) -> io::Result<Self> {
         let poll = Poll::new()?;
         let (clock, limits) = (Clock::start(), Limits::default());
