@@ -2,27 +2,17 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use trunkline_perf::{Kept, used};
 
 use crate::Arguments;
 
 /// Before measuring begins.
 const WARM_UP: Duration = Duration::from_millis(500);
-/// Ticks a second in `/proc/PID/stat`: fixed in the kernel's interface.
-const TICKS: f64 = 100.0;
-
-/// Ends the copy, however this ends.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Measures and prints one line of JSON.
 pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
@@ -37,10 +27,10 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
     };
     let (source, sink) = (connect()?, connect()?);
     let (arrived, end) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (frames, cpu, seconds) = thread::scope(|scope| {
+    let (frames, cpu, peak, seconds) = thread::scope(|scope| {
         let sinking = scope.spawn(|| drain(&sink, arguments.frame(), &arrived));
         let generating = scope.spawn(|| generate(&source, arguments, &arrived, &end));
-        let look = || (arrived.load(Ordering::Relaxed), cpu_seconds(copy.0.id()));
+        let look = || (arrived.load(Ordering::Relaxed), used(&[copy.0.id()]));
         wait(WARM_UP);
         #[allow(
             clippy::disallowed_methods,
@@ -56,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
         let _ = source.shutdown(std::net::Shutdown::Both);
         let _ = sink.shutdown(std::net::Shutdown::Both);
         let _ = sinking.join();
-        (after.0 - before.0, after.1 - before.1, seconds)
+        (after.0 - before.0, after.1.cpu - before.1.cpu, after.1.peak, seconds)
     });
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 frames")]
     let count = frames as f64;
@@ -67,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> io::Result<()> {
         "delivered_per_s": count / seconds,
         "cpu_s_per_million": cpu / (count / 1e6),
         "busy": cpu / seconds,
+        "peak_mib": peak,
     });
     println!("{report}");
     Ok(())
@@ -128,12 +119,4 @@ fn drain(mut sink: &TcpStream, frame: usize, arrived: &AtomicU64) -> io::Result<
 #[allow(clippy::disallowed_methods, reason = "what passes is what is measured")]
 fn wait(time: Duration) {
     thread::sleep(time);
-}
-
-/// User and system time of a process so far.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
-    ticks.filter_map(|t| t.parse::<f64>().ok()).sum::<f64>() / TICKS
 }

@@ -7,10 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use socket2::SockRef;
+use trunkline_perf::used;
 use trunkline_tools::clock::Clock;
 
+use crate::Load;
 use crate::target::{ECHO, Target};
-use crate::{Load, processes};
 
 /// Before measuring begins.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -85,9 +86,16 @@ fn measure(load: &Load, each: fn(&Load, &Run) -> io::Result<()>) -> io::Result<M
         }
         let look = || {
             let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
-            let (cpu, resident) = processes::used(&load.processes);
+            let usage = used(&load.processes);
             let now = as_f64(clock.nanos()) / 1e9;
-            (count(&run.bytes), count(&run.made), count(&run.failed), cpu, now, resident)
+            (
+                count(&run.bytes),
+                count(&run.made),
+                count(&run.failed),
+                usage.cpu,
+                now,
+                usage.resident,
+            )
         };
         wait(WARM_UP);
         let a = look();

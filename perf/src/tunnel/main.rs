@@ -11,7 +11,6 @@
 
 mod copy;
 mod load;
-mod processes;
 mod target;
 
 use std::net::SocketAddr;
