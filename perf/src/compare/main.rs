@@ -166,7 +166,9 @@ fn command() -> String {
     let words: Vec<&str> = words
         .iter()
         .map(String::as_str)
-        .filter(|w| !matches!(*w, "--from" | "--lock" | "--results"))
+        .filter(|w| {
+            !matches!(*w, "--from" | "--json" | "--lock" | "--peers-directory" | "--results")
+        })
         .collect();
     std::iter::once("perf/compare").chain(words).collect::<Vec<_>>().join(" ")
 }
@@ -198,6 +200,7 @@ fn place(arguments: &Arguments, scratch: PathBuf) -> Result<Place, String> {
         keys,
         relay_cpu: arguments.relay_cpu,
         load_cpu: arguments.load_cpu,
+        started: place::Started::default(),
         seconds: arguments.seconds.unwrap_or(if arguments.quick { 1.0 } else { 2.0 }),
     })
 }
@@ -260,6 +263,7 @@ fn one(contender: contender::Contender, case: &Case, place: &Place, round: u32) 
         round,
         figures: outcome.unwrap_or_default(),
         failed,
+        commands: place.started.take(),
     }
 }
 

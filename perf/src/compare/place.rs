@@ -1,6 +1,7 @@
 //! Where everything runs: programs, processors, the scratch directory, and processes that end with
 //! this one.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -43,6 +44,19 @@ pub(crate) struct Place {
     pub(crate) load_cpu: usize,
     /// Seconds measured each time.
     pub(crate) seconds: f64,
+    /// What was started since it was last asked.
+    pub(crate) started: Started,
+}
+
+/// Commands, as somebody would write them.
+#[derive(Debug, Default)]
+pub(crate) struct Started(RefCell<Vec<String>>);
+
+impl Started {
+    /// What was started since this was last asked.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
 }
 
 /// Seconds before measuring begins.
@@ -96,12 +110,19 @@ impl Place {
         become_program(&path, Some(cpu))
     }
 
+    /// Remembers a command that is about to run, without what is only of this machine.
+    pub(crate) fn note(&self, command: &Command) {
+        let words = command.get_args().map(|w| w.to_string_lossy().into_owned());
+        self.started.0.borrow_mut().push(written(words, &self.scratch));
+    }
+
     /// Starts a peer whose output goes to a file.
     pub(crate) fn start(&self, name: &str, mut command: Command) -> Result<Server, String> {
         let log = self.scratch.join(format!("{name}.log"));
         let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let errors = file.try_clone().map_err(|e| e.to_string())?;
         command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        self.note(&command);
         let child = command.spawn().map_err(|e| format!("{name} could not be started: {e}"))?;
         Ok(Server { name: name.to_owned(), child: Kept(child), log })
     }
@@ -125,6 +146,25 @@ pub(crate) fn become_program(path: &Path, cpu: Option<usize>) -> Result<Command,
     }
     command.arg(path);
     Ok(command)
+}
+
+/// A command of [`become_program`] as a shell would be told it: the program by its name, and files
+/// of the scratch directory by theirs.
+fn written(words: impl Iterator<Item = String>, scratch: &Path) -> String {
+    let mut words = words.skip(1).peekable();
+    let mut line = Vec::new();
+    if words.next_if(|w| w == "--cpu").is_some() {
+        line.extend(["taskset".to_owned(), "-c".to_owned()]);
+        line.extend(words.next());
+    }
+    let name = |path: String| match Path::new(&path).file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => path,
+    };
+    line.extend(words.next().map(name));
+    let scratch = format!("{}/", scratch.display());
+    line.extend(words.map(|w| w.replace(&scratch, "")));
+    line.join(" ")
 }
 
 /// A peer that runs as long as this lives.
@@ -241,6 +281,7 @@ pub(crate) fn drive(
     let log = place.scratch.join(format!("{driver}.log"));
     let errors = File::create(&log).map_err(|e| e.to_string())?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+    place.note(&command);
     let mut child = Kept(command.spawn().map_err(|e| failed(&e.to_string()))?);
     let out = child.0.stdout.take().ok_or_else(|| failed("says nothing"))?;
     let mut lines = BufReader::new(out).lines();
@@ -261,4 +302,18 @@ pub(crate) fn drive(
 #[expect(clippy::disallowed_methods, reason = "there is no event that tells")]
 pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_written_without_what_is_only_of_this_machine() {
+        let line =
+            |words: &str| written(words.split(' ').map(str::to_owned), Path::new("/scratch/x"));
+        let pinned = line("start --cpu 1 /usr/sbin/turnserver -n --db /scratch/x/turn.db");
+        assert_eq!(pinned, "taskset -c 1 turnserver -n --db turn.db");
+        assert_eq!(line("start target/release/trunkline-load --json"), "trunkline-load --json");
+    }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Measurement {
     /// What went wrong, if it did; there are no figures then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) failed: Option<String>,
+    /// What was started for it.
+    #[serde(default)]
+    pub(crate) commands: Vec<String>,
 }
 
 /// The name of a contender, as it is in a [`Measurement`].
@@ -120,6 +123,7 @@ pub(crate) mod tests {
             round,
             figures: Figures::from([(Metric::CpuPerMillion, cpu)]),
             failed: None,
+            commands: Vec::new(),
         }
     }
 

@@ -36,7 +36,31 @@ pub(crate) fn whole(measurements: &[Measurement], setting: &Setting) -> String {
         }
         let _ = table(&mut text, block);
     }
+    let _ = commands(&mut text, measurements);
     text
+}
+
+/// What each contender was started with, in the first case of each work.
+fn commands(text: &mut String, all: &[Measurement]) -> std::fmt::Result {
+    writeln!(text, "\n## Commands\n\nPorts are whatever is free. Files are written by")?;
+    writeln!(
+        text,
+        "`perf/src/compare/contend`, which also drives what is not driven by a command here.\n"
+    )?;
+    let mut seen = Vec::new();
+    for m in all.iter().filter(|m| !m.commands.is_empty()) {
+        let key = (m.work, &m.contender);
+        if seen.contains(&key) {
+            continue;
+        }
+        seen.push(key);
+        let (title, _) = m.work.about();
+        writeln!(text, "- {title}: {}, {}", m.contender, m.case)?;
+        for command in &m.commands {
+            writeln!(text, "  - `{command}`")?;
+        }
+    }
+    Ok(())
 }
 
 fn head(text: &mut String, all: &[Measurement], setting: &Setting) -> std::fmt::Result {

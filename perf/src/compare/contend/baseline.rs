@@ -29,6 +29,7 @@ pub(crate) fn copy(place: &Place, shape: &Shape) -> Result<Figures, String> {
     command.args(["--pin-copy", &place.relay_cpu.to_string(), "--size", &shape.size.to_string()]);
     command.args(["--group", &shape.group.to_string(), "--seconds", &place.seconds.to_string()]);
     command.args(["--window", &shape.window.to_string()]);
+    place.note(&command);
     let said = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
     let copied: Copied = serde_json::from_slice(&said.stdout)
         .map_err(|_| format!("tcpcopy: {}", String::from_utf8_lossy(&said.stderr)))?;
@@ -57,7 +58,7 @@ pub(crate) fn stall(place: &Place, shape: &Shape) -> Result<Figures, String> {
 fn start_relay(place: &Place) -> Result<(Kept, tcp::Doors), String> {
     let mut command = place.on_relay_cpu("baseline")?;
     command.arg("relay");
-    let (relay, door) = start(command)?;
+    let (relay, door) = start(place, command)?;
     Ok((relay, tcp::Doors { senders: door, receivers: door }))
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn udp(place: &Place, shape: &Shape, by: &str) -> Result<Figures, Str
     let to = sink.local_addr().map_err(failed)?;
     let mut command = place.on_relay_cpu("baseline")?;
     command.args(["udp", &to.to_string(), "--by", by]);
-    let (forwarder, door) = start(command)?;
+    let (forwarder, door) = start(place, command)?;
     let outlets = udp::outlets(door, shape.pairs).map_err(failed)?;
     let run = Run::new(place.load(shape));
     let measured = udp::drive(&run, &outlets, &sink, &[forwarder.0.id()]);
@@ -76,8 +77,9 @@ pub(crate) fn udp(place: &Place, shape: &Shape, by: &str) -> Result<Figures, Str
 }
 
 /// Starts one, and where it listens, which is the first thing it says.
-fn start(mut command: Command) -> Result<(Kept, SocketAddr), String> {
+fn start(place: &Place, mut command: Command) -> Result<(Kept, SocketAddr), String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
+    place.note(&command);
     let mut child = Kept(command.spawn().map_err(|e| e.to_string())?);
     let mut port = String::new();
     if let Some(out) = child.0.stdout.take() {

@@ -76,6 +76,7 @@ fn run(place: &Place, shape: &Shape, more: &[&str]) -> Result<Figures, String> {
         None => command.arg("--window").arg((shape.window / shape.pairs as u64).max(1).to_string()),
     };
     command.arg("--keys").arg(&place.keys).arg("--json").args(more);
+    place.note(&command);
     let said = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
     let words = String::from_utf8_lossy(&said.stderr);
     let report: Report = serde_json::from_slice(&said.stdout)

@@ -59,6 +59,7 @@ pub(crate) fn measure(place: &Place, tunnel: &str, label: &str, round: u32) -> V
             round,
             figures: figures.unwrap_or_default(),
             failed,
+            commands: vec![format!("CANDIDATES={tunnel} perf/tunnel.sh 1 {}", place.seconds)],
         }
     };
     SHAPES.into_iter().map(of).collect()
