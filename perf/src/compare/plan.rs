@@ -111,8 +111,9 @@ impl Case {
     }
 }
 
-/// Bytes on their way at most: what peers keep for a slow reader before they part with it.
-const AWAY: u64 = 4 << 20;
+/// Bytes on their way at most: all contenders keep as many for a reader that is not as fast as its
+/// sender, and drop none.
+const AWAY: u64 = 1 << 20;
 
 impl Shape {
     fn flat_out(size: usize, pairs: usize, group: usize) -> Self {

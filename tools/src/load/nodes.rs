@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use trunkline::config::keyfile;
 use trunkline::{Dial, Engine, Known, Listener, Setup};
-use trunkline_proto::base::{Chance, Limits, Priority, Space};
+use trunkline_proto::base::{Chance, Hashname, Limits, Priority, Space};
 use trunkline_proto::crypto::Identity;
 use trunkline_proto::stage::plan::Plan;
 use trunkline_proto::switch::Path;
@@ -214,8 +214,8 @@ impl Nodes {
             let those = self.receivers.get(self.receivers_of(arguments, i)).unwrap_or_default();
             for receiver in those {
                 let (a, b) = (sender.handle(), receiver.handle());
-                if arguments.bridged {
-                    bridge(sender, receiver)?;
+                if let Some(relay) = self.relays.first().filter(|_| arguments.bridged) {
+                    bridge(sender, receiver, &relay.at.hashname)?;
                     continue;
                 }
                 let both = a.wait_reachable(&b.hashname(), PATIENCE)
@@ -241,12 +241,12 @@ impl Nodes {
 }
 
 /// Waits until two nodes have a line over a bridge, and are sure of it.
-fn bridge(sender: &Engine, receiver: &Engine) -> Result<(), Failure> {
+fn bridge(sender: &Engine, receiver: &Engine, relay: &Hashname) -> Result<(), Failure> {
     let failed = |what: &str| Failure::Other(format!("no bridge between a pair: {what}"));
     let (a, b) = (sender.handle(), receiver.handle());
     // Whoever is to be found has to have been heard of.
-    for introducer in b.nearest(b.hashname(), PATIENCE).map_err(|e| failed(&e.to_string()))? {
-        b.ping(introducer, Priority::HIGHEST, 9, PATIENCE).map_err(|e| failed(&e.to_string()))?;
+    for end in [&b, &a] {
+        end.ping(*relay, Priority::HIGHEST, 9, PATIENCE).map_err(|e| failed(&e.to_string()))?;
     }
     a.ping(b.hashname(), Priority::HIGHEST, 9, PATIENCE).map_err(|e| failed(&e.to_string()))?;
     let contact = a.contact(b.hashname()).map_err(|e| failed(&e.to_string()))?;
