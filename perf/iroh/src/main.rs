@@ -72,8 +72,11 @@ fn load(arguments: Arguments) -> Result<(), Failure> {
     let packed = if arguments.load.rate.is_some() { 1 } else { arguments.packed.max(1) };
     let (url, pairs) = (arguments.url, arguments.load.pairs);
     let run = Arc::new(Run::new(Load {
-        // What leaves in one flush.
-        group: if arguments.load.rate.is_some() { 1 } else { arguments.load.group.max(packed) },
+        // What leaves in one flush: whole frames.
+        group: match arguments.load.rate {
+            Some(_) => 1,
+            None => (arguments.load.group / packed).max(1) * packed,
+        },
         ..arguments.load
     }));
     let connect = |key: SecretKey| connect(&runtime, &url, key, &tls);

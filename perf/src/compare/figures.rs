@@ -30,12 +30,6 @@ pub(crate) enum Metric {
     P99,
     /// and of all but one in a thousand.
     P999,
-    /// Round trips of the highest priority, idle, 99th percentile, in milliseconds,
-    UrgentIdle,
-    /// and while bulk saturates the way.
-    UrgentLoaded,
-    /// Mbit/s of the bulk meanwhile.
-    Bulk,
     /// Share of its processor the relay used, in percent.
     Busy,
     /// MiB at most.
@@ -58,9 +52,6 @@ impl Metric {
             Self::P50 => "p50, µs",
             Self::P99 => "p99, µs",
             Self::P999 => "p99.9, µs",
-            Self::UrgentIdle => "p99 idle, ms",
-            Self::UrgentLoaded => "p99 under bulk, ms",
-            Self::Bulk => "bulk, Mbit/s",
             Self::Busy => "busy, %",
             Self::Peak => "MiB",
             Self::Lost => "lost, %",

@@ -20,8 +20,6 @@ pub(crate) enum Work {
     Datagrams,
     /// A receiver among 100 that stops reading
     Stall,
-    /// Round trips of urgent messages while bulk saturates the links
-    Urgent,
     /// TCP through a tunnel
     Tunnel,
 }
@@ -56,10 +54,6 @@ impl Work {
                 "A receiver among 100 that stops reading",
                 "What the other 99 pairs get beside one that is sent 5,000 messages a second, \
                  first while its receiver reads, then while it does not.",
-            ),
-            Self::Urgent => (
-                "Urgent messages while bulk saturates the links",
-                "Two links in a row, limited in network namespaces (`perf/urgent.sh`).",
             ),
             Self::Tunnel => (
                 "TCP tunnels",

@@ -137,7 +137,7 @@ pub(crate) fn table(text: &mut String, block: &Block) -> std::fmt::Result {
 fn lead(work: Work, metrics: &[Metric]) -> Option<Metric> {
     let wanted = match work {
         Work::Latency => Metric::P50,
-        Work::Stall | Work::Urgent => return None,
+        Work::Stall => return None,
         _ => *metrics.first()?,
     };
     metrics.contains(&wanted).then_some(wanted)
