@@ -94,7 +94,13 @@ impl Aim {
 
     fn line(&self, text: &mut String, block: &Block) -> Result {
         let median = |who: &str| block.row(who)?.median(self.metric);
-        let Some(value) = median(self.who) else { return Ok(()) };
+        let Some(value) = median(self.who) else {
+            let (title, _) = block.work.about();
+            let (case, who, figure) = (self.case, self.who, self.metric.label());
+            let (wanted, _) = self.judge(f64::NAN, None);
+            let line = format!("{title}: {case}, {who} | {figure} | {wanted}");
+            return writeln!(text, "| {line} | not measured | **no** | - | - |");
+        };
         let baseline = block.baseline().and_then(|b| b.median(self.metric));
         let (wanted, met) = self.judge(value, baseline);
         let rival = self.rival.and_then(|who| Some((who, median(who)?)));

@@ -67,7 +67,8 @@ fn head(text: &mut String, all: &[Measurement], setting: &Setting) -> std::fmt::
     let machine = &setting.machine;
     let rounds = all.iter().map(|m| m.round).max().unwrap_or(0);
     writeln!(text, "# What relaying costs, side by side\n")?;
-    writeln!(text, "Written by `{}`, {rounds} rounds.\n", setting.command)?;
+    let plural = if rounds == 1 { "" } else { "s" };
+    writeln!(text, "Written by `{}`, {rounds} round{plural}.\n", setting.command)?;
     writeln!(text, "- Machine: {}", machine.about)?;
     writeln!(
         text,
