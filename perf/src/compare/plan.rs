@@ -37,9 +37,7 @@ impl Work {
                 "One hop, 5,000 messages a second",
                 "An open loop: each message has a moment at which it is due, and its time counts \
                  from there. At this rate waking a sleeping processor is most of what any relay \
-                 costs, so the difference to the bare forwarder is what tells. Ours has a whole \
-                 node at both ends, each with threads to wake; the other clients write to their \
-                 sockets themselves.",
+                 costs, so the difference to the bare forwarder is what tells.",
             ),
             Self::Chain => (
                 "Two and three hops",
@@ -158,10 +156,6 @@ fn hop(quick: bool, cases: &mut Vec<Case>) {
     };
     for &(size, pairs, group) in shapes {
         let mut who = vec![Reference, Plain, Tls, Nats, Zenoh, Iroh, IrohTls];
-        if quick && pairs > 1 {
-            // 200 nodes that prove themselves to one relay take a minute to come together.
-            who.retain(|c| *c != Tls);
-        }
         if pairs == 1 && size < 16_000 {
             who.insert(0, TcpCopy);
         }

@@ -36,10 +36,15 @@ struct Process {
     peak_rss_bytes: u64,
 }
 
-/// Messages through one relay or several over links.
+/// The largest message that a bare link sends: what fits a frame.
+const WHOLE: usize = 16_000;
+
+/// Messages through one relay or several over links, bare ones where messages are whole frames.
 pub(crate) fn hop(place: &Place, shape: &Shape, transport: &str) -> Result<Figures, String> {
     let hops = shape.hops.to_string();
-    run(place, shape, &["--hops", &hops, "--transport", transport, "--kind", "message"])
+    let mut more = vec!["--hops", &hops, "--transport", transport, "--kind", "message"];
+    more.extend((shape.size <= WHOLE).then_some("--bare"));
+    run(place, shape, &more)
 }
 
 /// Datagrams of lines through a relay that carries them over a bridge.
@@ -50,7 +55,7 @@ pub(crate) fn bridged(place: &Place, shape: &Shape) -> Result<Figures, String> {
 /// What others lose to a receiver that does not read.
 pub(crate) fn stall(place: &Place, shape: &Shape) -> Result<Figures, String> {
     let rate = super::stall::RATE.to_string();
-    let plain = ["--hops", "1", "--transport", "plain", "--beside", &rate];
+    let plain = ["--bare", "--hops", "1", "--transport", "plain", "--beside", &rate];
     let before = run(place, shape, &plain)?;
     let stalled: Vec<&str> = plain.into_iter().chain(["--stalled"]).collect();
     compare(&before, run(place, shape, &stalled)?)

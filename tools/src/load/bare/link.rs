@@ -15,8 +15,10 @@ use trunkline_proto::mesh::link::{self as session, LinkOutput, LinkSession, Link
 use trunkline_proto::wire::announce::{
     AnnouncementHead, Draft, Neighbour as Adjacent, Order, announcement_frame,
 };
-use trunkline_proto::wire::envelope::Envelope;
-use trunkline_proto::wire::link::{Capabilities, Cost, HEADER_LEN, LinkHeader, LinkKind, NodeName};
+use trunkline_proto::wire::envelope::{ENVELOPE_MAX, Envelope};
+use trunkline_proto::wire::link::{
+    Capabilities, Cost, FRAME_MAX, HEADER_LEN, LinkHeader, LinkKind, NodeName,
+};
 use trunkline_proto::wire::package::{Content, HEADER, Header};
 use trunkline_proto::wire::sequence::{PackTerms, Sequence};
 
@@ -42,6 +44,9 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// The largest message: what a frame has room for behind its headers.
+    pub(super) const LARGEST: usize = FRAME_MAX - HEADER - ENVELOPE_MAX;
+
     pub(super) fn new(
         source: Address,
         destination: Address,

@@ -95,6 +95,12 @@ pub(super) fn run(
     stopped: &AtomicBool,
 ) -> Result<Report, Failure> {
     let failed = |e: io::Error| Failure::Other(format!("bare links: {e}"));
+    if arguments.size.most() > Batch::LARGEST {
+        return Err(Failure::Other(format!(
+            "bare links send whole frames: --size is {} bytes at most",
+            Batch::LARGEST
+        )));
+    }
     let mut bare = Bare::new(arguments, ends).map_err(failed)?;
     bare.come_up().map_err(failed)?;
     bare.find_routes(stopped)?;
