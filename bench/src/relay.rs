@@ -106,7 +106,7 @@ impl Relay {
     /// Takes what a read from [`FROM`] brought. Gives back the memory it was read into.
     pub fn read(&mut self, bytes: &[u8]) -> std::ops::Range<*const u8> {
         let buffer = self.pool.spare(READ.max(bytes.len()));
-        buffer.extend_from_slice(bytes);
+        arrive(buffer, bytes);
         let mut read = buffer.split();
         let memory = read.as_ptr_range();
         self.shard.received(self.now, WALL, FROM, &mut read);
@@ -145,6 +145,12 @@ impl Relay {
     pub const fn slabs(&self) -> u64 {
         self.pool.allocated()
     }
+}
+
+/// What the kernel does in a read. A function of its own, so that it can be left out of a count.
+#[inline(never)]
+fn arrive(buffer: &mut BytesMut, bytes: &[u8]) {
+    buffer.extend_from_slice(bytes);
 }
 
 fn routes(name: Hashname, links: u16, destinations: u16) -> Arc<RouteTable> {

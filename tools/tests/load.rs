@@ -21,7 +21,11 @@ fn c8_bare_links_bring_every_message_over_two_relays_in_order() {
         for none in ["lost", "reordered", "duplicated", "stalls"] {
             assert_eq!(count(none), 0, "{transport}: {none}: {report}");
         }
-        assert_eq!(report["processes"].as_array().expect("processes").len(), 3, "two relays and us");
+        assert_eq!(
+            report["processes"].as_array().expect("processes").len(),
+            3,
+            "two relays and us"
+        );
     }
 }
 
