@@ -29,7 +29,7 @@ for line in "${ALL[@]}"; do
   read -r room times each budget <<<"$line"
   [ $# = 0 ] || [[ " $* " == *" $room "* ]] || continue
   count=$(valgrind --tool=callgrind --callgrind-out-file="$dir/$room" --toggle-collect='rooms::measured*' \
-    --toggle-collect='trunkline_bench::relay::arrive' --zero-before='rooms::measured*'     "$ROOMS" "$room" "$times" 2>&1 | awk '/Collected/ {print $4}')
+    --toggle-collect='trunkline_bench::relay::arrive' "$ROOMS" "$room" "$times" 2>&1 | awk '/Collected/ {print $4}')
   count=$((count / (times * each)))
   mark=''
   [ "$count" -le "$budget" ] || { mark='  over'; over=1; }

@@ -6,21 +6,23 @@
 #
 # The bulk is a stream from a to b that takes all it gets; with BULK=each every node on the way sends its
 # next neighbour another one, so that each hop's queue is full of more than what the hop before let
-# pass. Requests go from a to b, where `trunkline listen --reply` answers, at the highest priority, idle
-# and under load, and beside them at the bulk's own priority: what they would take without priorities.
-# Pings show what of it the way takes, without the commands at its ends, which need the processors as
-# well. Printed with them are what each link carried, headers included, and how much of the processors was
+# pass. Requests go from a to b, which are nodes embedded in programs that ask and answer (perf/src/asks.rs),
+# at the highest priority, idle and under load, and beside them at the bulk's own priority: what they would
+# take without priorities.
+# Pings are answered by the node itself. Printed with them are what each link carried, headers included,
+# and how much of the processors was
 # left: if that is nothing, they are the limit and not the links. Needs root, ip, tc and python3.
 #   perf/urgent.sh [LINKS [RATE ...]]        (3 100 1000)
-# NICE=-15 puts it before what else runs; TRUNKLINE names a program that is built already.
+# NICE=-15 puts it before what else runs; TRUNKLINE and ASKS name programs that are built already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly LINKS=${1:-3} BULK=${BULK:-through}
 shift || true
 if [ -z "${TRUNKLINE:-}" ]; then
-  cargo build --release -q -p trunkline-tools
+  cargo build --release -q -p trunkline-tools -p trunkline-perf
   TRUNKLINE=${CARGO_TARGET_DIR:-$PWD/target}/release/trunkline
+  ASKS=${CARGO_TARGET_DIR:-$PWD/target}/release/asks
 fi
 [ -z "${NICE:-}" ] || renice -n "$NICE" -p $$ >/dev/null
 dir=$(mktemp -d)
@@ -37,13 +39,11 @@ finish() {
 trap 'finish; rm -rf "$dir"' EXIT
 
 in_background() { exec ip netns exec "$net$1" "${@:2}"; } # the process itself, so that it can be ended
-# Requests from a to b: priority, count, milliseconds from one to the next.
-ask() { python3 perf/asks.py "$dir/a.sock" "${hashname[b]}" clock "$@"; }
-urgent_pings() { # count
-  "$TRUNKLINE" ping "${hashname[b]}" --count "$1" --interval 10ms --priority 7 --json --control "$dir/a.sock" |
-    python3 -c 'import json, sys
-s = json.loads(sys.stdin.read().splitlines()[-1])
-print(*("%.1f" % (s[k] / 1000) for k in ("p50_us", "p99_us")), s["sent"] - s["received"])'
+# Asks from a to b: request or ping, priority, count, milliseconds from one to the next.
+ask() {
+  echo "$@" >&7
+  read -r answer <&8
+  echo "$answer"
 }
 
 node() { # name, more of the configuration
@@ -69,9 +69,9 @@ wire() { # rate in Mbit/s
   done
 }
 
-# Fills what leads from one node to another, through a port of the first one's own.
+# Fills what leads from one node to another: through a port that a has from the start, or one made now.
 flood() { # from, to, port
-  in_background "$1" "$TRUNKLINE" proxy "${hashname[$2]}" 127.0.0.1:8080 --listen "127.0.0.1:$3" \
+  [ "$1" = a ] || in_background "$1" "$TRUNKLINE" proxy "${hashname[$2]}" 127.0.0.1:8080 --listen "127.0.0.1:$3" \
     --control "$dir/$1.sock" >/dev/null 2>&1 &
   in_background "$1" python3 -c 'import socket, sys, time
 for _ in range(100):
@@ -102,30 +102,37 @@ look() { # when, processor ticks in all and unused, bytes each link has sent tow
 measure() { # rate in Mbit/s
   local rate=$1 i idle loaded ordinary pings_idle pings_loaded before after
   wire "$rate"
-  for ((i = 0; i <= LINKS; i++)); do
-    local link=""
-    ((i == LINKS)) || link="[[link]]\naddress = \"10.0.$i.2:42424\"\nhashname = \"${hashname[${hosts[i + 1]}]}\"\n"
-    node "${hosts[i]}" "$link"
-    ((i == 0)) || sink "${hosts[i]}"
+  for ((i = 1; i < LINKS; i++)); do
+    node "${hosts[i]}" "[[link]]\naddress = \"10.0.$i.2:42424\"\nhashname = \"${hashname[${hosts[i + 1]}]}\"\n"
+    sink "${hosts[i]}"
   done
-  for host in "${hosts[@]}"; do
+  sink b
+  mkfifo "$dir/questions" "$dir/answers" "$dir/end"
+  in_background b "$ASKS" answer --keys "$dir/b.keys" --listen 0.0.0.0:42424 --allow 127.0.0.1:8080 \
+    <"$dir/end" >/dev/null 2>"$dir/b.log" &
+  in_background a "$ASKS" ask --keys "$dir/a.keys" --to "${hashname[b]}" --link 10.0.0.2:42424 \
+    --neighbour "${hashname[${hosts[1]}]}" --proxy 127.0.0.1:8080 127.0.0.1:9091 --next 127.0.0.1:8080 127.0.0.1:9090 \
+    <"$dir/questions" >"$dir/answers" 2>"$dir/a.log" &
+  exec 6>"$dir/end" 7>"$dir/questions" 8<"$dir/answers"
+  for host in "${hosts[@]:1:LINKS-1}"; do
     until "$TRUNKLINE" status --control "$dir/$host.sock" >/dev/null 2>&1; do sleep 0.1; done
   done
-  "$TRUNKLINE" listen clock --reply noon --control "$dir/b.sock" >/dev/null 2>&1 &
-  until "$TRUNKLINE" request "${hashname[b]}" clock ? --timeout 500ms --control "$dir/a.sock" >/dev/null 2>&1; do sleep 0.1; done
-  ask 7 100 10 >/dev/null # warm
-  idle=$(ask 7 500 10)
-  pings_idle=$(urgent_pings 500)
+  read -r answer <&8 || { cat "$dir"/*.log >&2; exit 1; }
+  ask request 7 100 10 >/dev/null # warm
+  idle=$(ask request 7 500 10)
+  pings_idle=$(ask ping 7 500 10)
   flood a b 9091
   if [ "$BULK" = each ]; then
     for ((i = 0; i < LINKS; i++)); do flood "${hosts[i]}" "${hosts[i + 1]}" 9090; done
   fi
   sleep 4
   before=$(look)
-  loaded=$(ask 7 500 10)
+  loaded=$(ask request 7 500 10)
   after=$(look)
-  pings_loaded=$(urgent_pings 500)
-  ordinary=$(ask 3 100 50)
+  pings_loaded=$(ask ping 7 500 10)
+  ordinary=$(ask request 3 100 50)
+  exec 6>&- 7>&- 8<&-
+  rm "$dir/questions" "$dir/answers" "$dir/end"
   printf '%-12s %-14s %-14s %-14s %-14s %-16s %s\n' "$rate Mbit/s" "$idle" "$loaded" "$pings_idle" "$pings_loaded" \
     "$ordinary" "$(carried "$before" "$after")"
   finish

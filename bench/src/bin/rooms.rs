@@ -36,10 +36,9 @@ fn main() -> ExitCode {
 const ROOMS: [&str; 6] =
     ["forward", "forward-large", "forward-apart", "forward-one", "line", "gate"];
 
-/// What callgrind counts, after a quarter as much that it does not, in which pools and tables get
-/// their size.
+/// What callgrind counts, after a little that it does not, in which pools and tables get their size.
 fn measure(times: u32, mut round: impl FnMut()) {
-    for _ in 0..times / 4 {
+    for _ in 0..times / 64 {
         round();
     }
     measured(times, round);
