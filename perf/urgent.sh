@@ -5,13 +5,12 @@
 #   a ── RATE Mbit/s ── r1 ── RATE Mbit/s ── r2 ── RATE Mbit/s ── b      TLS links, tbf both ways
 #
 # The bulk is a stream from a to b that takes all it gets; with BULK=each every node on the way sends its
-# next neighbour another one, so that each hop's queue is full of more than what the hop before let
-# pass. Requests go from a to b, which are nodes embedded in programs that ask and answer (perf/src/asks.rs),
-# at the highest priority, idle and under load, and beside them at the bulk's own priority: what they would
-# take without priorities.
-# Pings are answered by the node itself. Printed with them are what each link carried, headers included,
-# and how much of the processors was
-# left: if that is nothing, they are the limit and not the links. Needs root, ip, tc and python3.
+# next neighbour another one, so that each hop's queue is full of more than what the hop before let pass.
+# Requests go from a to b, which are nodes embedded in programs that ask and answer (perf/src/asks.rs), at
+# the highest priority, idle and under load, and beside them at the bulk's own priority: what they would
+# take without priorities. Pings are answered by the node itself. Printed with them are what each link
+# carried, headers included, and how much of the processors was left: if that is nothing, they are the
+# limit and not the links. Needs root, ip, tc and python3.
 #   perf/urgent.sh [LINKS [RATE ...]]        (3 100 1000)
 # NICE=-15 puts it before what else runs; TRUNKLINE and ASKS name programs that are built already.
 set -euo pipefail
