@@ -14,8 +14,8 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
 # room, times, messages each time, most instructions a message
-readonly ALL=("forward 4000 64 999999" "forward-large 4000 64 999999" "forward-apart 4000 64 999999"
-  "forward-one 40000 1 999999" "line 500 64 999999" "gate 20000 1 999999")
+readonly ALL=("forward 4000 64 200" "forward-large 4000 64 200" "forward-apart 4000 64 2000"
+  "forward-one 40000 1 3000" "line 500 64 8000" "gate 20000 1 2200")
 
 # Where they go: of the room's, by function, with what is inlined there.
 functions() { # callgrind's output

@@ -125,7 +125,7 @@ const fn beyond(entry: &Entry) -> usize {
 }
 
 /// What every node says about its links. At most `limits.origins` others × 4 KiB and some, and
-/// [`BEYOND`].
+/// 2.5 MiB of hubs' neighbours.
 #[derive(Debug)]
 pub struct Database {
     me: Address,
