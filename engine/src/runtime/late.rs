@@ -23,8 +23,6 @@ use crate::net::{Transport, tcp};
 const UNSENT: (u64, u64) = (4 << 10, 1 << 20);
 /// What it may hold unsent before anything was measured.
 const UNSENT_FIRST: u32 = 32 << 10;
-/// What one read brings at most leaves in one write, if nothing speaks against it.
-const WHOLE: usize = 128 << 10;
 /// Below this limit it is worth holding the kernel to it exactly.
 const EXACT: u32 = 128 << 10;
 /// A link that drains so many bytes a millisecond (2 Gbit/s) is no narrow one: bounding it costs
@@ -56,12 +54,6 @@ impl Bounds {
         Self { unsent: u32::try_from(unsent).unwrap_or(u32::MAX), held }
     }
 
-    fn budget(&self) -> usize {
-        let unsent = self.unsent as usize;
-        let narrow = self.held.is_some() || self.unsent < UNSENT_FIRST;
-        if narrow { unsent } else { unsent.max(WHOLE) }
-    }
-
     /// Whether the difference is worth telling the kernel.
     fn differs(&self, from: &Self) -> bool {
         let far = |a: u64, b: u64| a > b / 2 * 3 || a < b / 3 * 2;
@@ -88,10 +80,9 @@ impl Late {
         Self { bounds: Bounds { unsent: UNSENT_FIRST, held: None }, backlog: None }
     }
 
-    /// Most bytes worth offering in one write: what the kernel may hold unsent; all that was read
-    /// at once, on a link that is not known to be narrow.
-    pub(super) fn budget(&self) -> usize {
-        self.bounds.budget()
+    /// Most bytes worth offering in one write.
+    pub(super) const fn budget(&self) -> usize {
+        self.bounds.unsent as usize
     }
 
     /// The link has taken so many bytes.
@@ -158,16 +149,6 @@ mod tests {
         assert_eq!(held(2_000, 0), None);
         assert_eq!(held(1_000, 50), None);
         assert_eq!(Bounds::of(u64::MAX, Duration::MAX), Bounds { unsent: 1 << 20, held: None });
-    }
-
-    #[test]
-    fn b3_a_write_offers_all_of_a_read_unless_the_link_is_narrow() {
-        let budget =
-            |mbit: u64, ms| Bounds::of(mbit * MBIT_PER_MS, Duration::from_millis(ms)).budget();
-        assert_eq!(Bounds { unsent: UNSENT_FIRST, held: None }.budget(), WHOLE, "not known yet");
-        assert_eq!(budget(10_000, 1), 625_000);
-        assert_eq!(budget(100, 20), 6_250);
-        assert_eq!(budget(10, 60_000), 4 << 10, "too long to be bounded, and narrow");
     }
 
     #[test]
