@@ -35,6 +35,7 @@ fn c8_bare_links_say_what_they_cannot_do() {
         (&["--hops", "0"][..], "need a relay"),
         (&["--size", "16384"], "--size is 16116 bytes at most"),
         (&["--bridged"], "cannot be used with"),
+        (&["--kind", "sealed"], "--kind is message"),
     ] {
         let output = load(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -46,7 +46,7 @@ pub(super) struct Nodes {
     _keys: Option<tempfile::TempDir>,
 }
 
-/// Makes room for as many neighbours as a run can have.
+/// Lets all nodes of a run shake hands with a relay at once: they share one address.
 pub(super) fn widen(limits: &mut Limits) {
     limits.half_open_per_address = limits.half_open;
 }

@@ -23,7 +23,7 @@ use trunkline_proto::base::{BootEpoch, Chance, Limits};
 use trunkline_proto::crypto::Identity;
 
 use self::link::{Batch, Link};
-use super::arguments::{Arguments, Neighbour};
+use super::arguments::{Arguments, Kind, Neighbour};
 use super::nodes::Ends;
 use super::process::Usage;
 use super::receiver;
@@ -100,6 +100,10 @@ pub(super) fn run(
             "bare links send whole frames: --size is {} bytes at most",
             Batch::LARGEST
         )));
+    }
+    if arguments.kind != Kind::Message {
+        let what = "bare links have no lines: with --bare, --kind is message";
+        return Err(Failure::Other(what.into()));
     }
     let mut bare = Bare::new(arguments, ends).map_err(failed)?;
     bare.come_up().map_err(failed)?;
@@ -326,18 +330,10 @@ impl Bare {
             }
             if event.is_readable() {
                 // The receiving link of each pair is made before its sending one.
-                let pair = self.pairs.get_mut(event.token().0 / 2);
+                let Some(pair) = self.pairs.get_mut(event.token().0 / 2) else { continue };
                 let course = &mut self.course;
                 let at = course.clock.now();
-                let mut took = |sequence: u64, due: u64, pair: &mut Pair| {
-                    course.came(pair, sequence, due, now)
-                };
-                match pair {
-                    Some(pair) => {
-                        link.readable(at, |stamp| took(stamp.sequence, stamp.due, pair))?
-                    }
-                    None => link.readable(at, |_| {})?,
-                }
+                link.readable(at, |stamp| course.came(pair, stamp.sequence, stamp.due, now))?;
             }
         }
         if now.saturating_sub(self.pulse) > PULSE {
