@@ -311,8 +311,31 @@ fn b3_what_the_kernel_holds_can_be_bounded_and_given_back() {
     };
     let (some, all) = (held(Some(32 << 10)), held(None));
     assert!(some < all, "{some} bytes of {all}");
-    let (a, _b) = plain_link(&TcpOptions::default());
-    assert!(tcp::least_round_trip(a.socket()).unwrap() < Duration::from_secs(1));
+}
+
+#[test]
+fn b3_the_kernel_tells_how_fast_a_path_takes_bytes() {
+    let (mut a, mut b) = plain_link(&TcpOptions::default());
+    let before = tcp::pace(a.socket()).unwrap();
+    let hear = |end: &mut Transport, count| {
+        let mut watch = Watch::new(&mut [end]);
+        let mut buf = BytesMut::with_capacity(count);
+        while buf.len() < count {
+            if end.read(&mut buf).unwrap() == ReadOutcome::Blocked {
+                watch.wait();
+            }
+        }
+    };
+    assert_eq!(a.write(&[IoSlice::new(&stretch(0, 4096))]).unwrap(), 4096);
+    hear(&mut b, 4096);
+    // What comes back acknowledges what went.
+    assert_eq!(b.write(&[IoSlice::new(b"!")]).unwrap(), 1);
+    hear(&mut a, 1);
+    let after = tcp::pace(a.socket()).unwrap();
+    assert_eq!(after.acknowledged - before.acknowledged, 4096);
+    assert!(Duration::ZERO < after.least_round_trip && after.least_round_trip <= PATIENCE);
+    assert!(Duration::ZERO < after.round_trip && after.round_trip <= PATIENCE);
+    assert!(after.busy <= PATIENCE);
 }
 
 #[test]

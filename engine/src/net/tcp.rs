@@ -30,8 +30,11 @@ use super::sys;
 /// Connections the kernel finishes on its own before somebody accepts them.
 const BACKLOG: i32 = 1024;
 
-/// Where `tcpi_min_rtt` (microseconds) stands in `struct tcp_info`, counted in 32-bit words.
-const INFO_LEAST_ROUND_TRIP: usize = 37;
+/// Where fields stand in `struct tcp_info`, counted in 32-bit words: `tcpi_rtt`, `tcpi_bytes_acked`
+/// (two words), `tcpi_min_rtt` and `tcpi_busy_time` (two words); times are microseconds.
+const INFO: (usize, usize, usize, usize) = (17, 30, 37, 42);
+/// Words of it that are asked for.
+const INFO_WORDS: usize = INFO.3 + 2;
 /// The flag of `SO_BUF_LOCK` for the receive buffer; the other one is the send buffer's.
 const RECEIVE_LOCKED: u32 = 2;
 /// Most that [`bound_held`] can bound: twice the usual `net.core.wmem_max`, as the kernel doubles.
@@ -157,15 +160,42 @@ pub fn unsent_bytes(stream: &TcpStream) -> io::Result<usize> {
     sys::unsent_bytes(stream.as_fd())
 }
 
-/// The least round trip this connection has seen lately, as the kernel measures it.
+/// How fast a connection's path takes bytes, as the kernel measures it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// The round trip lately, averaged.
+    pub round_trip: Duration,
+    /// The least one seen in the last minutes.
+    pub least_round_trip: Duration,
+    /// Bytes acknowledged since the beginning.
+    pub acknowledged: u64,
+    /// For how long, since the beginning, some bytes were on their way.
+    pub busy: Duration,
+}
+
+/// How fast this connection's path takes bytes.
 ///
 /// # Errors
-/// The system's; `Unsupported` from kernels that do not tell.
-pub fn least_round_trip(stream: &TcpStream) -> io::Result<Duration> {
-    let mut info = [0; INFO_LEAST_ROUND_TRIP + 1];
+/// The system's; `Unsupported` from kernels that do not tell (before 4.10).
+pub fn pace(stream: &TcpStream) -> io::Result<Pace> {
+    let mut info = [0; INFO_WORDS];
     let filled = sys::get_option(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
-    let micros = info.last().filter(|_| filled == info.len());
-    micros.map(|us| Duration::from_micros(u64::from(*us))).ok_or(io::ErrorKind::Unsupported.into())
+    if filled < info.len() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let word = |at: usize| info.get(at).copied().unwrap_or_default();
+    let long = |at: usize| {
+        let [a, b, c, d] = word(at).to_ne_bytes();
+        let [e, f, g, h] = word(at + 1).to_ne_bytes();
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    };
+    let (round_trip, acknowledged, least, busy) = INFO;
+    Ok(Pace {
+        round_trip: Duration::from_micros(word(round_trip).into()),
+        least_round_trip: Duration::from_micros(word(least).into()),
+        acknowledged: long(acknowledged),
+        busy: Duration::from_micros(long(busy)),
+    })
 }
 
 /// Bounds what the kernel holds of this connection, sent but unacknowledged or not sent yet, to

@@ -9,6 +9,12 @@
 //!   needs to find out whether there is more, and half a millisecond for wake-ups. The queues of
 //!   network cards and of routers that buffer too much are made of this.
 //!
+//! A link may be full without a frame ever waiting for it here: one that takes as fast as another
+//! link brings, and has been handed more at once after a pause of its thread, keeps that burst in the
+//! kernel or in a network card for as long as neither rate changes. Nothing blocks, but round trips
+//! grow. So a link whose round trips say that bytes wait in it is bounded as well, by what it carried
+//! while some were on their way.
+//!
 //! Links of 2 Gbit/s and more, and longer ones than the bound can reach, are left to the kernel. The
 //! bound never chokes a link that could go faster: what drains in two round trips is twice what it
 //! did in the one before, so bound and rate double together until the link is the limit again.
@@ -17,7 +23,8 @@ use std::time::Duration;
 
 use trunkline_proto::base::Instant;
 
-use crate::net::{Transport, tcp};
+use crate::net::Transport;
+use crate::net::tcp::{self, Pace};
 
 /// Least and most bytes the kernel may hold unsent for one link.
 const UNSENT: (u64, u64) = (4 << 10, 1 << 20);
@@ -32,6 +39,11 @@ const NARROW: u64 = 250_000;
 const HELD_LEAST: u64 = 16 << 10;
 /// The shortest time that is measured.
 const SPAN: Duration = Duration::from_millis(20);
+/// The longest one between two looks at a link that does not block, and the least bytes it must have
+/// carried in it: what carries less does not wait for itself.
+const SEEN: (Duration, u64) = (Duration::from_secs(1), 32 << 10);
+/// What a round trip may last beyond twice the least one before bytes count as waiting on the path.
+const QUEUED: Duration = Duration::from_micros(500);
 
 /// What the kernel may hold of one link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +66,13 @@ impl Bounds {
         Self { unsent: u32::try_from(unsent).unwrap_or(u32::MAX), held }
     }
 
+    /// For a link that never blocked and carried so many bytes while it was busy for so long, if its
+    /// round trips say that bytes wait in it.
+    fn if_queued(pace: &Pace, carried: u64, busy: Duration) -> Option<Self> {
+        let queued = pace.round_trip > pace.least_round_trip * 2 + QUEUED;
+        queued.then(|| Self::of(per_ms(carried, busy), pace.least_round_trip))
+    }
+
     /// Whether the difference is worth telling the kernel.
     fn differs(&self, from: &Self) -> bool {
         let far = |a: u64, b: u64| a > b / 2 * 3 || a < b / 3 * 2;
@@ -71,13 +90,18 @@ pub(super) struct Late {
     bounds: Bounds,
     /// Since when the link has been the bottleneck, and what it has taken from then on.
     backlog: Option<(Instant, u64)>,
+    /// When the kernel was last asked about a link that was not, and what it said;
+    seen: (Instant, Pace),
+    /// what the link has taken from then on.
+    offered: u64,
 }
 
 impl Late {
     /// Bounds for a connection nothing is known of.
     pub(super) fn new(transport: &Transport) -> Self {
         let _ = tcp::set_unsent_limit(transport.socket(), UNSENT_FIRST);
-        Self { bounds: Bounds { unsent: UNSENT_FIRST, held: None }, backlog: None }
+        let bounds = Bounds { unsent: UNSENT_FIRST, held: None };
+        Self { bounds, backlog: None, seen: (Instant::ZERO, Pace::default()), offered: 0 }
     }
 
     /// Most bytes worth offering in one write.
@@ -87,14 +111,34 @@ impl Late {
 
     /// The link has taken so many bytes.
     pub(super) const fn took(&mut self, bytes: usize) {
+        self.offered += bytes as u64;
         if let Some((_, taken)) = &mut self.backlog {
             *taken += bytes as u64;
         }
     }
 
-    /// Nothing waits for the link any more: it is not the bottleneck, and says nothing of its rate.
-    pub(super) const fn drained(&mut self) {
+    /// Nothing waits for the link any more: it is not the bottleneck, unless its round trips say so.
+    pub(super) fn drained(&mut self, now: Instant, transport: &mut Transport) {
         self.backlog = None;
+        let (before, last) = self.seen;
+        let elapsed = now.since(before);
+        if self.offered < SEEN.1 || elapsed < SPAN {
+            return;
+        }
+        let Ok(pace) = tcp::pace(transport.socket()) else { return };
+        if elapsed <= SEEN.0 {
+            let busy = pace.busy.saturating_sub(last.busy);
+            if busy < SPAN {
+                self.offered = 0; // Asked again when as much has been taken.
+                return;
+            }
+            let carried = pace.acknowledged.saturating_sub(last.acknowledged);
+            if let Some(bounds) = Bounds::if_queued(&pace, carried, busy) {
+                self.tell(bounds, transport);
+            }
+        }
+        self.seen = (now, pace);
+        self.offered = 0;
     }
 
     /// The link takes no more for now. Measures, and tells the kernel when that has changed much.
@@ -107,24 +151,34 @@ impl Late {
         if elapsed < SPAN {
             return;
         }
-        let socket = transport.socket();
-        let round_trip = tcp::least_round_trip(socket).unwrap_or_default();
+        let round_trip = tcp::pace(transport.socket()).unwrap_or_default().least_round_trip;
         if elapsed < round_trip {
             return;
         }
-        let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.backlog = Some((now, 0));
-        let bounds = Bounds::of(taken.saturating_mul(1_000) / us, round_trip);
-        if bounds.differs(&self.bounds) {
-            let _ = tcp::set_unsent_limit(socket, bounds.unsent);
-            if bounds.held != self.bounds.held {
-                // Not oftener: giving back what is not bounded would shrink what the kernel grew.
-                let _ = tcp::bound_held(socket, bounds.held);
-            }
-            transport.set_exact(bounds.unsent < EXACT);
-            self.bounds = bounds;
-        }
+        self.tell(Bounds::of(per_ms(taken, elapsed), round_trip), transport);
     }
+
+    /// Tells the kernel, if it is worth it.
+    fn tell(&mut self, bounds: Bounds, transport: &mut Transport) {
+        if !bounds.differs(&self.bounds) {
+            return;
+        }
+        let socket = transport.socket();
+        let _ = tcp::set_unsent_limit(socket, bounds.unsent);
+        if bounds.held != self.bounds.held {
+            // Not oftener: giving back what is not bounded would shrink what the kernel grew.
+            let _ = tcp::bound_held(socket, bounds.held);
+        }
+        transport.set_exact(bounds.unsent < EXACT);
+        self.bounds = bounds;
+    }
+}
+
+/// Bytes a millisecond.
+fn per_ms(bytes: u64, elapsed: Duration) -> u64 {
+    let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    bytes.saturating_mul(1_000) / us.max(1)
 }
 
 #[cfg(test)]
@@ -159,6 +213,18 @@ mod tests {
             assert!(allowed >= 2 * rate, "{allowed} bytes/ms after {rate}");
             rate = allowed;
         }
+    }
+
+    #[test]
+    fn b3_a_link_that_never_blocks_is_bounded_once_its_round_trips_grow() {
+        let (least, busy) = (Duration::from_micros(50), Duration::from_millis(40));
+        let bounds = |us| {
+            let round_trip = Duration::from_micros(us);
+            let pace = Pace { round_trip, least_round_trip: least, ..Pace::default() };
+            Bounds::if_queued(&pace, 40 * 1_000 * MBIT_PER_MS, busy)
+        };
+        assert_eq!(bounds(600), None);
+        assert_eq!(bounds(700), Some(Bounds::of(1_000 * MBIT_PER_MS, least)));
     }
 
     #[test]

@@ -409,7 +409,7 @@ impl WriteHalf {
         let mut turn = 1usize << 20;
         loop {
             if outgoing.is_empty() {
-                self.late.drained();
+                self.late.drained(now, &mut self.transport);
                 return self.flush();
             }
             let mut slices = [IoSlice::new(&[]); PIECES];
