@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Sender as Reply, Sender as Questions};
+use crossbeam::channel::{Sender as Reply, Sender as Questions, bounded};
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
@@ -43,8 +43,13 @@ use crate::stream::{self, Stream};
 const MAILBOX: (usize, usize) = (2_048, 4_096);
 /// Open questions of the application.
 const QUESTIONS: usize = 65_536;
-/// How long goodbyes may take.
-const DRAIN: Duration = Duration::from_millis(200);
+/// How long goodbyes may take: those to peers, then those to neighbours.
+const GOODBYES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(100)];
+/// So many times in a row all workers must have nothing left to send: what one has for another when
+/// it is asked, and that one for a third, has been seen by then.
+const QUIET: u32 = 3;
+/// From one time to the next while they have.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -332,14 +337,15 @@ impl Engine {
         if self.threads.is_empty() {
             return;
         }
-        self.handle.command_all(|| Command::Drain);
+        let [peers, neighbours] = GOODBYES;
+        // A link's goodbye overtakes what waits for the link, and ends it: those of lines go before.
+        self.handle.command_all(|| Command::CloseLines);
         self.handle.shared().dispatch.stop();
         #[cfg(feature = "http")]
         self.handle.shared().http.stop();
-        // Goodbyes cross between seats and into sockets; nobody answers them. Not parked: a thread that
-        // was woken for something before would not wait at all.
-        #[allow(clippy::disallowed_methods, reason = "a time that must pass, whatever wakes us")]
-        std::thread::sleep(DRAIN);
+        self.handle.wait_quiet(peers);
+        self.handle.command_all(|| Command::CloseLinks);
+        self.handle.wait_quiet(neighbours);
         self.handle.end();
         self.handle.command_all(|| Command::Stop);
         for thread in self.threads.drain(..) {
@@ -550,6 +556,34 @@ impl Handle {
     /// Lets every worker end at its next round.
     fn end(&self) {
         self.shared().stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until all workers have sent what they had to, but no longer than this: links that others
+    /// keep full are never quiet, and nobody answers a goodbye.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "sockets do not tell when they have sent everything"
+    )]
+    fn wait_quiet(&self, patience: Duration) {
+        let clock = Clock::start();
+        let end = clock.now() + patience;
+        let mut quiet = 0;
+        while quiet < QUIET && clock.now() < end {
+            let (reply, answers) = bounded(self.workers().len());
+            self.command_all(|| Command::Quiet(reply.clone()));
+            drop(reply);
+            let all = || {
+                self.workers()
+                    .iter()
+                    .all(|_| answers.recv_timeout(end.since(clock.now())) == Ok(true))
+            };
+            if all() {
+                quiet += 1;
+            } else {
+                quiet = 0;
+                std::thread::sleep(LOOK.min(end.since(clock.now())));
+            }
+        }
     }
 
     /// Sends a command to every worker.

@@ -343,18 +343,6 @@ fn s9_a_slow_reader_holds_nobody_else_up() {
     drop(slow);
 }
 
-/// A body without end that comes no faster than it is taken, so that a goodbye finds room.
-struct Dripping;
-
-impl std::io::Read for Dripping {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        std::thread::park_timeout(Duration::from_millis(2));
-        let count = buffer.len().min(1_024);
-        buffer[..count].fill(7);
-        Ok(count)
-    }
-}
-
 #[test]
 fn s9_a_body_that_is_cut_off_is_not_taken_for_the_whole() {
     let (tell, told) = std::sync::mpsc::channel();
@@ -379,7 +367,7 @@ fn s9_a_body_that_is_cut_off_is_not_taken_for_the_whole() {
     assert!(up.is_err());
     assert_eq!(told.recv_timeout(PATIENCE), Ok(false));
     // Neither is one whose own node stops.
-    let endless = Body::reader(Dripping);
+    let endless = Body::reader(std::io::repeat(7));
     let handle = a.handle().clone();
     let to = b.handle().hashname();
     let asking = std::thread::Builder::new()

@@ -69,8 +69,12 @@ pub(crate) enum Command {
     Sync(Reply<()>),
     /// How are you?
     Report(Reply<Report>),
-    /// Say goodbye to everyone.
-    Drain,
+    /// Call no more neighbours, and say goodbye to the peers of all lines.
+    CloseLines,
+    /// Say goodbye to all neighbours. It overtakes whatever still waits for a link.
+    CloseLinks,
+    /// Has everything that was to be sent left?
+    Quiet(Reply<bool>),
     /// End.
     Stop,
 }

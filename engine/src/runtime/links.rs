@@ -21,7 +21,7 @@ use trunkline_proto::stage::outgoing::Outgoing;
 use trunkline_proto::wire::link::Cost;
 
 use super::late::Late;
-use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport};
+use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
 
 /// Bytes read from a link at a time.
 const READ: usize = 128 << 10;
@@ -394,6 +394,13 @@ impl Writers {
             }
         }
         broken
+    }
+
+    /// Whether everything has been written, and sent by the kernel.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        let sent = |h: &WriteHalf| tcp::unsent_bytes(h.transport.socket()).is_ok_and(|b| b == 0);
+        self.busy.is_empty() && self.links.values().all(|half| !half.blocked && sent(half))
     }
 
     /// Whether some links have more to write than their turn allowed.

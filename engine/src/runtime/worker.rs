@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam::channel::Sender as Questions;
+use crossbeam::channel::{Sender as Questions, Sender as Reply};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use trunkline_proto::base::{Chance, DropReason, Drops, FramePool, Instant};
@@ -102,6 +102,8 @@ pub(crate) struct Worker {
     pool: FramePool,
     nap: Nap,
     stopping: bool,
+    /// Who waits to hear whether everything has left.
+    asked: Vec<Reply<bool>>,
     rounds: u64,
 }
 
@@ -167,6 +169,7 @@ impl Worker {
             pool: FramePool::new(1 << 19, 32),
             nap: Nap::new(),
             stopping: false,
+            asked: Vec::new(),
             rounds: 0,
         };
         for port in parts.udp {
@@ -203,6 +206,9 @@ impl Worker {
             self.keep_time(now);
             self.settle(now);
             self.flush(now);
+            for reply in std::mem::take(&mut self.asked) {
+                let _ = reply.send(self.is_quiet());
+            }
             self.rest(now);
         }
         self.say_goodbye();
@@ -305,22 +311,31 @@ impl Worker {
             Command::Report(reply) => {
                 let _ = reply.send(self.report(now));
             }
-            Command::Drain => self.drain(now),
+            Command::CloseLines => self.close_lines(now),
+            Command::CloseLinks => self.shard.handle(now, Clock::wall(), Input::Close),
+            // Answered after the round, when what this letter follows has been passed on.
+            Command::Quiet(reply) => self.asked.push(reply),
             Command::Stop => self.stopping = true,
         }
     }
 
-    /// Says goodbye: to peers first, since a link's goodbye overtakes what waits for the link.
-    fn drain(&mut self, now: Instant) {
+    fn close_lines(&mut self, now: Instant) {
         // Whoever says goodbye does not call again.
         self.dials.clear();
         if let Some(partition) = self.partition {
             let close = Input::Post(Role::Partition(partition), Post::CloseLines);
             self.shard.handle(now, Clock::wall(), close);
-            self.settle(now);
-            self.flush(now);
         }
-        self.shard.handle(now, Clock::wall(), Input::Close);
+    }
+
+    /// Whether nothing waits here for a socket or another worker, or to be found out and told: who is
+    /// out of reach without a link that was closed.
+    fn is_quiet(&self) -> bool {
+        self.writers.is_quiet()
+            && !self.shard.has_output()
+            && self.kept.iter().all(VecDeque::is_empty)
+            && !self.udp.iter().any(|u| u.blocked)
+            && self.shard.routing().is_none_or(|r| r.routing().is_settled())
     }
 
     fn socket_ready(&mut self, now: Instant, event: &mio::event::Event) {

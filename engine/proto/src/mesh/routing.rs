@@ -292,6 +292,12 @@ impl Routing {
         Ok(())
     }
 
+    /// Whether routes have been computed since the last change.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.schedule.due().is_none()
+    }
+
     /// When [`Self::handle_timeout`] or [`Self::poll`] has something to do, at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
