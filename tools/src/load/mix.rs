@@ -28,14 +28,6 @@ impl<T: Copy> Mix<T> {
         if sum == 0 { Err("all shares are 0".into()) } else { Ok(Self { values }) }
     }
 
-    /// The largest value.
-    pub(super) fn most(&self) -> T
-    where
-        T: Ord + Default,
-    {
-        self.values.iter().map(|(value, _)| *value).max().unwrap_or_default()
-    }
-
     /// Whether there is one value only.
     pub(super) fn is_single(&self) -> bool {
         self.values.len() == 1

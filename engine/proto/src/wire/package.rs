@@ -36,6 +36,7 @@ const AT_LANE: usize = 3;
 const AT_VERSION: usize = 4;
 const AT_TTL: usize = 5;
 const AT_DESTINATION: usize = 12;
+const AT_MESSAGE: usize = 44;
 const FLAG_REPLY: u8 = 1;
 /// Associated data starts at the kind: the length is implied by what authenticates.
 const AT_AUTHENTICATED: usize = 2;
@@ -213,6 +214,13 @@ pub fn associated_data(header: &[u8; HEADER], line: LineId) -> [u8; SEALED_HEADE
     out
 }
 
+/// Numbers a finished package that is not sealed.
+pub fn set_message(frame: &mut [u8], message: u64) {
+    if let Some(place) = frame.get_mut(AT_MESSAGE..).and_then(|f| f.first_chunk_mut()) {
+        *place = message.to_be_bytes();
+    }
+}
+
 /// Sets the hops a finished package may take. What is authenticated does not change by it.
 pub fn set_ttl(frame: &mut [u8], ttl: u8) {
     if let Some(place) = frame.get_mut(AT_TTL) {
@@ -260,6 +268,10 @@ mod tests {
         assert_eq!((seen.destination, seen.ttl, seen.lane & 7), (&[0xd; 16], 9, 7));
         spend_hop(&mut frame);
         assert_eq!(Header::parse(&frame).unwrap(), Header { ttl: 8, ..header() });
+        set_message(&mut frame, 7);
+        assert_eq!(Header::parse(&frame).unwrap(), Header { ttl: 8, message: 7, ..header() });
+        set_message(&mut frame[..50], 8);
+        assert_eq!(Header::parse(&frame).unwrap().message, 7, "no room for it");
     }
 
     #[test]

@@ -36,15 +36,12 @@ struct Process {
     peak_rss_bytes: u64,
 }
 
-/// The largest message that a bare link sends: what fits a frame.
-const WHOLE: usize = 16_000;
-
-/// Messages through one relay or several over links: bare ones where messages are whole frames.
-/// Not where time counts: a bare link's thread never sleeps then, as the other clients' do.
+/// Messages through one relay or several over links: bare ones, but where time counts: a bare link's
+/// thread never sleeps then, as the other clients' do.
 pub(crate) fn hop(place: &Place, shape: &Shape, transport: &str) -> Result<Figures, String> {
     let hops = shape.hops.to_string();
     let mut more = vec!["--hops", &hops, "--transport", transport, "--kind", "message"];
-    more.extend((shape.size <= WHOLE && shape.rate.is_none()).then_some("--bare"));
+    more.extend(shape.rate.is_none().then_some("--bare"));
     run(place, shape, &more)
 }
 

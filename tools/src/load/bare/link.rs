@@ -8,18 +8,18 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use trunkline::net::{HandshakeState, LinkTls, ReadOutcome, TcpOptions, Transport, tcp};
 use trunkline_proto::base::{
-    Address, BootEpoch, Chance, Instant, Limits, LinkId, Priority, RecordId,
+    Address, BootEpoch, Chance, DropReason, Instant, Limits, LinkId, Priority, RecordId,
 };
 use trunkline_proto::crypto::{Identity, Purpose, SpaceRules};
 use trunkline_proto::mesh::link::{self as session, LinkOutput, LinkSession, LinkTerms, Side};
 use trunkline_proto::wire::announce::{
     AnnouncementHead, Draft, Neighbour as Adjacent, Order, announcement_frame,
 };
-use trunkline_proto::wire::envelope::{ENVELOPE_MAX, Envelope};
+use trunkline_proto::wire::envelope::Envelope;
 use trunkline_proto::wire::link::{
     Capabilities, Cost, FRAME_MAX, HEADER_LEN, LinkHeader, LinkKind, NodeName,
 };
-use trunkline_proto::wire::package::{Content, HEADER, Header};
+use trunkline_proto::wire::package::{self, Content, HEADER, Header};
 use trunkline_proto::wire::sequence::{PackTerms, Sequence};
 
 use super::super::arguments::Neighbour;
@@ -37,16 +37,16 @@ const LIFE: u16 = 1_800;
 /// A group of messages of one pair, made once; each time only numbers and times are set.
 pub(super) struct Batch {
     bytes: Vec<u8>,
-    frame: usize,
-    /// Where in a frame the record begins.
+    /// Bytes of one message, headers included,
+    message: usize,
+    /// where in it its parts begin, each a frame,
+    parts: Vec<usize>,
+    /// and where its record begins.
     record: usize,
     flow: u32,
 }
 
 impl Batch {
-    /// The largest message: what a frame has room for behind its headers.
-    pub(super) const LARGEST: usize = FRAME_MAX - HEADER - ENVELOPE_MAX;
-
     pub(super) fn new(
         source: Address,
         destination: Address,
@@ -54,12 +54,12 @@ impl Batch {
         size: usize,
         priority: Priority,
         count: u32,
-    ) -> Self {
+    ) -> Result<Self, DropReason> {
         let mut body = Vec::new();
         Envelope::new(sender::namespace(), RecordId::Integer(1)).emit(&mut body);
         let record = HEADER + body.len();
         body.resize(body.len() + size.max(payload::HEADER), 0x5a);
-        let header = Header {
+        let mut header = Header {
             priority,
             reply: false,
             ttl: 16,
@@ -71,27 +71,33 @@ impl Batch {
             total: u32::try_from(body.len()).unwrap_or(u32::MAX),
             offset: 0,
         };
-        // A size within what arguments allow fits a frame, or the relay says what is wrong.
-        let mut frame = header.emit(body.len()).unwrap_or([0; HEADER]).to_vec();
-        frame.extend_from_slice(&body);
-        let count = usize::try_from(count).unwrap_or(1);
-        Self { bytes: frame.repeat(count), frame: frame.len(), record, flow }
+        let (mut message, mut parts) = (Vec::new(), Vec::new());
+        for part in body.chunks(FRAME_MAX - HEADER) {
+            parts.push(message.len());
+            message.extend_from_slice(&header.emit(part.len())?);
+            message.extend_from_slice(part);
+            header.offset += u32::try_from(part.len()).unwrap_or(u32::MAX);
+        }
+        let bytes = message.repeat(usize::try_from(count).unwrap_or(1));
+        Ok(Self { bytes, message: message.len(), parts, record, flow })
     }
 
     /// The first `count` of the group, numbered from `first` on, due at `due`.
     pub(super) fn stamped(&mut self, count: u64, first: u64, due: u64) -> &[u8] {
-        let length = self.frame * usize::try_from(count).unwrap_or(0);
+        let length = self.message * usize::try_from(count).unwrap_or(0);
         let length = length.min(self.bytes.len());
-        let Some(part) = self.bytes.get_mut(..length) else { return &[] };
-        for (sequence, frame) in (first..).zip(part.chunks_exact_mut(self.frame)) {
-            if let Some(number) = frame.get_mut(44..52) {
-                number.copy_from_slice(&sequence.to_be_bytes());
+        let Some(some) = self.bytes.get_mut(..length) else { return &[] };
+        for (sequence, message) in (first..).zip(some.chunks_exact_mut(self.message)) {
+            for part in &self.parts {
+                if let Some(frame) = message.get_mut(*part..) {
+                    package::set_message(frame, sequence);
+                }
             }
-            if let Some(record) = frame.get_mut(self.record..) {
+            if let Some(record) = message.get_mut(self.record..) {
                 Stamp { flow: self.flow, sequence, due }.write(record);
             }
         }
-        part
+        some
     }
 }
 
@@ -109,8 +115,10 @@ pub(super) struct Link {
     said: bool,
     input: BytesMut,
     output: BytesMut,
-    /// Where in a frame of a message its record begins.
+    /// Where in the first frame of a message its record begins.
     record: usize,
+    /// What the first part of a message said, until the last has come.
+    begun: Option<Stamp>,
 }
 
 impl Link {
@@ -143,6 +151,7 @@ impl Link {
             input: BytesMut::new(),
             output: BytesMut::new(),
             record: HEADER + envelope.len(),
+            begun: None,
         })
     }
 
@@ -297,10 +306,18 @@ impl Link {
             at += frame.len();
             match header.kind {
                 LinkKind::Package => {
-                    // Byte 6 says what it is; what comes back is none of ours.
-                    let message = frame.get(6) == Some(&(Content::Message as u8));
-                    let record = frame.get(self.record..).filter(|_| message);
-                    record.and_then(Stamp::read).into_iter().for_each(&mut *took);
+                    let header = Header::parse(frame).map_err(|e| io::Error::other(e.label()))?;
+                    // What comes back is none of ours.
+                    if header.content != Content::Message {
+                        continue;
+                    }
+                    if header.offset == 0 {
+                        self.begun = frame.get(self.record..).and_then(Stamp::read);
+                    }
+                    let end = header.offset as usize + frame.len() - HEADER;
+                    if end == header.total as usize {
+                        self.begun.take().into_iter().for_each(&mut *took);
+                    }
                 }
                 LinkKind::Announcement | LinkKind::Digest | LinkKind::Broadcast => {}
                 kind => {

@@ -95,12 +95,6 @@ pub(super) fn run(
     stopped: &AtomicBool,
 ) -> Result<Report, Failure> {
     let failed = |e: io::Error| Failure::Other(format!("bare links: {e}"));
-    if arguments.size.most() > Batch::LARGEST {
-        return Err(Failure::Other(format!(
-            "bare links send whole frames: --size is {} bytes at most",
-            Batch::LARGEST
-        )));
-    }
     if arguments.kind != Kind::Message {
         let what = "bare links have no lines: with --bare, --kind is message";
         return Err(Failure::Other(what.into()));
@@ -191,7 +185,8 @@ impl Bare {
             let size = arguments.size.draw(&mut draw).unwrap_or_default();
             let priority = arguments.priority.draw(&mut draw).unwrap_or_default();
             let batch =
-                Batch::new(source, destination, number, size, priority, arguments.together());
+                Batch::new(source, destination, number, size, priority, arguments.together())
+                    .map_err(|e| io::Error::other(e.label()))?;
             pairs.push(Pair { sender, batch, sent: 0, came: 0, settled: 0, moved: 0 });
         }
         let latency = receiver::histogram();
