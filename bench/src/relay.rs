@@ -95,7 +95,7 @@ impl Relay {
         }
         let up = shard.links().filter(|l| l.peer.is_some()).count();
         assert_eq!(up, usize::from(links) + 1, "the links did not come up");
-        let mut relay = Self { shard, pool: FramePool::new(1 << 19, 32), now };
+        let mut relay = Self { shard, pool: FramePool::new(1 << 18, 32), now };
         // What the relay would say to its neighbours is nobody's here.
         relay.write(|_| {});
         let routes = routes(name, links, destinations);

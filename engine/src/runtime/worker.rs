@@ -167,7 +167,7 @@ impl Worker {
             pipes: parts.pipes,
             lookups: parts.lookups,
             arrived: Vec::new(),
-            pool: FramePool::new(1 << 19, 32),
+            pool: FramePool::new(1 << 18, 32),
             nap: Nap::new(),
             stopping: false,
             asked: Vec::new(),

@@ -98,6 +98,9 @@ impl Frame {
     }
 }
 
+/// Slabs looked at on either side of those that rest, to find one that is free.
+const LOOKS: usize = 3;
+
 /// Slabs that come back when everything cut from them is gone.
 #[derive(Debug)]
 pub struct FramePool {
@@ -125,11 +128,16 @@ impl FramePool {
     /// A buffer with at least `room` bytes of spare capacity and no content. What is written to
     /// it must be cut off with `split` or `split_to` before the next call.
     pub fn spare(&mut self, room: usize) -> &mut BytesMut {
-        if self.slab.capacity() - self.slab.len() < room {
-            self.turn_over(room);
-        }
         // Whatever a failed user left must not become the beginning of the next one's.
         self.slab.clear();
+        let spent = self.slab_bytes.saturating_sub(self.slab.capacity());
+        if spent >= self.slab_bytes / 4 {
+            // If all of it is gone it begins anew: no memory is as near to the processor.
+            let _ = self.slab.try_reclaim(self.slab_bytes);
+        }
+        if self.slab.capacity() < room {
+            self.turn_over(room);
+        }
         &mut self.slab
     }
 
@@ -164,15 +172,19 @@ impl FramePool {
         if spent.capacity() > 0 || self.allocated > 0 {
             self.resting.push_back(spent);
         }
-        // The oldest slab is the likeliest to be free; looking at a few bounds the work.
-        for _ in 0..self.resting.len().min(4) {
-            let Some(mut slab) = self.resting.pop_front() else { break };
-            slab.clear();
-            if slab.try_reclaim(size) {
-                self.slab = slab;
+        // Of the last ones the processor may still have something, the oldest are the likeliest to be
+        // free; looking at a few bounds the work.
+        let count = self.resting.len();
+        let newest = (count.saturating_sub(LOOKS)..count).rev();
+        for at in newest.chain(0..LOOKS.min(count.saturating_sub(LOOKS))) {
+            let free = self.resting.get_mut(at).is_some_and(|slab| {
+                slab.clear();
+                slab.try_reclaim(size)
+            });
+            if free {
+                self.slab = self.resting.remove(at).unwrap_or_default();
                 return;
             }
-            self.resting.push_back(slab);
         }
         while self.resting.len() > self.most {
             self.resting.pop_front();

@@ -158,7 +158,12 @@ impl Worker {
     pub(super) fn link_ready(&mut self, now: Instant, link: LinkId) {
         let clock = (now, Clock::wall());
         match self.readers.ready(link, clock, &mut self.shard, &mut self.pool) {
-            Ok(None) => {}
+            Ok(None) => {
+                if self.readers.take_full() {
+                    self.settle(now);
+                    self.flush(now);
+                }
+            }
             Ok(Some(transport)) => {
                 let writer = self.plan.seat(self.plan.writer_of(link));
                 if writer == self.seat {
