@@ -69,8 +69,12 @@ impl Bounds {
     /// For a link that never blocked and carried so many bytes while it was busy for so long, if its
     /// round trips say that bytes wait in it.
     fn if_queued(pace: &Pace, carried: u64, busy: Duration) -> Option<Self> {
-        let queued = pace.round_trip > pace.least_round_trip * 2 + QUEUED;
-        queued.then(|| Self::of(per_ms(carried, busy), pace.least_round_trip))
+        let rate = per_ms(carried, busy);
+        let waits = pace.round_trip.saturating_sub(pace.least_round_trip * 2);
+        let us = u64::try_from(waits.as_micros()).unwrap_or(u64::MAX);
+        // A few bytes are no queue: who acknowledges them only takes its time.
+        let queued = waits > QUEUED && rate.saturating_mul(us) / 1_000 >= HELD_LEAST;
+        queued.then(|| Self::of(rate, pace.least_round_trip))
     }
 
     /// Whether the difference is worth telling the kernel.
@@ -218,13 +222,16 @@ mod tests {
     #[test]
     fn b3_a_link_that_never_blocks_is_bounded_once_its_round_trips_grow() {
         let (least, busy) = (Duration::from_micros(50), Duration::from_millis(40));
-        let bounds = |us| {
+        let bounds = |mbit, us| {
             let round_trip = Duration::from_micros(us);
             let pace = Pace { round_trip, least_round_trip: least, ..Pace::default() };
-            Bounds::if_queued(&pace, 40 * 1_000 * MBIT_PER_MS, busy)
+            Bounds::if_queued(&pace, 40 * mbit * MBIT_PER_MS, busy)
         };
-        assert_eq!(bounds(600), None);
-        assert_eq!(bounds(700), Some(Bounds::of(1_000 * MBIT_PER_MS, least)));
+        assert_eq!(bounds(1_000, 600), None);
+        assert_eq!(bounds(1_000, 700), Some(Bounds::of(1_000 * MBIT_PER_MS, least)));
+        // Acknowledged when it suits: 3 Mbit/s, and 40 ms late.
+        assert_eq!(bounds(3, 40_000), None);
+        assert_eq!(bounds(3, 50_000), Some(Bounds::of(3 * MBIT_PER_MS, least)));
     }
 
     #[test]

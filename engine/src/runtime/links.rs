@@ -23,7 +23,7 @@ use trunkline_proto::wire::link::Cost;
 use super::late::Late;
 use crate::net::{HandshakeState, PeerProof, ReadOutcome, Transport, tcp};
 
-/// Bytes read from a link at a time; then others get their turn.
+/// Bytes read from a link before others get their turn: as many at a time as come decrypted together.
 const READ: usize = 128 << 10;
 /// Bytes read from links after which what they brought is passed on at once, while the processor still
 /// has it in its cache: what other reads have driven out costs a tenth more to write, large frames
@@ -238,9 +238,10 @@ impl Readers {
         }
     }
 
-    /// What was read since this was last asked.
+    /// What was read since this was last asked, in a round that has passed on everything.
     pub const fn take_moved(&mut self) -> Moved {
         let moved = self.moved;
+        self.brought = 0;
         self.moved = Moved { links: 0, packages: 0 };
         moved
     }
@@ -279,17 +280,20 @@ impl Readers {
             }
         }
         self.moved.links += 1;
-        match reader.read(link, (now, wall), shard, pool, &mut self.moved) {
-            Ok(ReadOutcome::Bytes(bytes)) => self.brought += bytes,
-            Ok(ReadOutcome::Drained(bytes)) => {
-                self.brought += bytes;
-                if !reader.ending {
-                    return Ok(opened);
+        let end = self.brought + READ;
+        while self.brought < end {
+            match reader.read(link, (now, wall), shard, pool, &mut self.moved) {
+                Ok(ReadOutcome::Bytes(bytes)) => self.brought += bytes,
+                Ok(ReadOutcome::Drained(bytes)) => {
+                    self.brought += bytes;
+                    if !reader.ending {
+                        return Ok(opened);
+                    }
                 }
+                Ok(ReadOutcome::Blocked) => return Ok(opened),
+                Ok(ReadOutcome::Closed) => return Err("the neighbour closed the connection".into()),
+                Err(error) => return Err(error.to_string()),
             }
-            Ok(ReadOutcome::Blocked) => return Ok(opened),
-            Ok(ReadOutcome::Closed) => return Err("the neighbour closed the connection".into()),
-            Err(error) => return Err(error.to_string()),
         }
         if !reader.queued {
             reader.queued = true;
