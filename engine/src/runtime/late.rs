@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn b3_a_link_that_never_blocks_is_bounded_once_its_round_trips_grow() {
         let (least, busy) = (Duration::from_micros(50), Duration::from_millis(40));
-        let bounds = |mbit, us| {
+        let bounds = |mbit: u64, us| {
             let round_trip = Duration::from_micros(us);
             let pace = Pace { round_trip, least_round_trip: least, ..Pace::default() };
             Bounds::if_queued(&pace, 40 * mbit * MBIT_PER_MS, busy)

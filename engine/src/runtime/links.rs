@@ -81,6 +81,8 @@ pub struct Closed {
 pub struct Readers {
     links: HashMap<LinkId, Reader>,
     by_token: HashMap<Token, LinkId>,
+    /// How many of them shake hands still.
+    shaking: usize,
     /// Links with more to read than their turn allowed, each once.
     unread: VecDeque<LinkId>,
     moved: Moved,
@@ -180,6 +182,7 @@ impl Readers {
             queued: false,
         };
         self.links.insert(link, reader);
+        self.shaking += 1;
         self.by_token.insert(token, link);
         Ok(())
     }
@@ -221,12 +224,18 @@ impl Readers {
     /// When the first handshake under way runs out of time.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
+        if self.shaking == 0 {
+            return None;
+        }
         self.links.values().filter_map(|l| l.handshake).min()
     }
 
     /// Links whose handshake took too long.
     #[must_use]
     pub fn late(&self, now: Instant) -> Vec<LinkId> {
+        if self.shaking == 0 {
+            return Vec::new();
+        }
         let late = |l: &Reader| l.handshake.is_some_and(|d| d <= now);
         self.links.iter().filter(|(_, l)| late(l)).map(|(id, _)| *id).collect()
     }
@@ -270,6 +279,7 @@ impl Readers {
                 Ok(HandshakeState::Wants { .. }) => return Ok(None),
                 Ok(HandshakeState::Done { peer }) => {
                     reader.handshake = None;
+                    self.shaking -= 1;
                     let transport = proof(peer);
                     let (side, cost, port) = (reader.side, reader.cost, reader.port);
                     opened = Some(reader.transport.try_clone().map_err(|e| e.to_string())?);
@@ -305,6 +315,7 @@ impl Readers {
     /// Forgets a link and closes its socket.
     pub fn remove(&mut self, link: LinkId, registry: &Registry, why: String) -> Option<Closed> {
         let mut gone = self.links.remove(&link)?;
+        self.shaking -= usize::from(gone.handshake.is_some());
         let _ = registry.deregister(&mut gone.transport);
         let _ = gone.transport.shutdown();
         self.by_token.remove(&gone.token);

@@ -26,4 +26,4 @@ pub use map::{Keyed, Map};
 pub use names::{Namespace, RecordId};
 pub use rate::RateTable;
 pub use time::{Instant, Wall};
-pub use timers::Timers;
+pub use timers::{Alarms, Timers};

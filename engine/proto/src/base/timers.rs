@@ -60,6 +60,56 @@ impl Timers {
     }
 }
 
+/// Deadlines that mostly move on before they come: one that moved to later is noticed when it comes,
+/// and costs nothing until then.
+///
+/// Whoever has a deadline keeps what was armed for it; [`Alarms::arm`] and [`Alarms::pop_due`] are the
+/// only ones to change that.
+#[derive(Debug)]
+pub struct Alarms<K> {
+    by_time: BTreeSet<(Instant, K)>,
+}
+
+impl<K: Ord> Default for Alarms<K> {
+    fn default() -> Self {
+        Self { by_time: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Copy> Alarms<K> {
+    /// The deadline of `key`, for which `armed` was armed before; `None` if it has none any more.
+    pub fn arm(&mut self, key: K, armed: &mut Option<Instant>, deadline: Option<Instant>) {
+        let early = armed.is_some_and(|at| deadline.is_some_and(|new| at <= new));
+        if early || *armed == deadline {
+            return;
+        }
+        if let Some(at) = armed.take() {
+            self.by_time.remove(&(at, key));
+        }
+        if let Some(at) = deadline {
+            self.by_time.insert((at, key));
+            *armed = Some(at);
+        }
+    }
+
+    /// No deadline comes before this.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes one whose alarm has come, earliest first. Its owner notes that nothing is armed for it,
+    /// looks whether its deadline has come as well, and arms again.
+    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let &(at, key) = self.by_time.first()?;
+        if at > now {
+            return None;
+        }
+        self.by_time.remove(&(at, key));
+        Some(key)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +130,24 @@ mod tests {
             (t.pop_due(at(50)), t.pop_due(at(50)), t.pop_due(at(50))),
             (Some(3), Some(1), None)
         );
+    }
+
+    #[test]
+    fn an_alarm_comes_at_its_first_deadline_and_moves_to_earlier_ones_only() {
+        let at = Instant::from_micros;
+        let mut alarms = Alarms::default();
+        let (mut one, mut two) = (None, None);
+        alarms.arm(1, &mut one, Some(at(10)));
+        alarms.arm(2, &mut two, Some(at(20)));
+        alarms.arm(1, &mut one, Some(at(30)));
+        assert_eq!((one, alarms.next()), (Some(at(10)), Some(at(10))));
+        assert_eq!((alarms.pop_due(at(9)), alarms.pop_due(at(10))), (None, Some(1)));
+        one = None;
+        alarms.arm(1, &mut one, Some(at(30)));
+        alarms.arm(2, &mut two, Some(at(15)));
+        assert_eq!(alarms.next(), Some(at(15)));
+        alarms.arm(2, &mut two, None);
+        assert_eq!((two, alarms.next()), (None, Some(at(30))));
+        assert_eq!((alarms.pop_due(at(30)), alarms.pop_due(at(30))), (Some(1), None));
     }
 }

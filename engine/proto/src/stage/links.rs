@@ -12,7 +12,7 @@ use super::outgoing::Run;
 use super::plan::{Plan, Role};
 use super::post::{Post, Posts};
 use crate::base::{
-    Chance, DropReason, Drops, Entrance, Hashname, Instant, Keyed, Lane, LinkId, Map, Wall,
+    Alarms, Chance, DropReason, Drops, Entrance, Hashname, Instant, Keyed, Lane, LinkId, Map, Wall,
 };
 use crate::crypto::KeyRecord;
 use crate::mesh::{Cause, LinkDownReason, LinkOutput, LinkSession};
@@ -37,6 +37,8 @@ struct Link {
     /// Where it leads in: the port it was accepted at, and the neighbour once proved.
     entrance: Entrance,
     peer: Option<Hashname>,
+    /// When its session is to be looked at.
+    alarm: Option<Instant>,
     frames: u64,
     bytes: u64,
 }
@@ -65,6 +67,7 @@ pub struct Links {
     /// In a closed space: when to look again whether the neighbours still belong to it.
     judging: Option<Instant>,
     links: Map<LinkId, Link>,
+    alarms: Alarms<LinkId>,
     drops: Drops,
 }
 
@@ -73,7 +76,8 @@ impl Links {
     #[must_use]
     pub fn new(plan: Plan, closed: bool, chance: &mut Chance) -> Self {
         let judging = closed.then_some(Instant::ZERO);
-        Self { plan, judging, links: Keyed::map(chance), drops: Drops::default() }
+        let (alarms, drops) = Default::default();
+        Self { plan, judging, links: Keyed::map(chance), alarms, drops }
     }
 
     /// A transport is established, if by a neighbour at this port; its session begins.
@@ -87,8 +91,8 @@ impl Links {
     ) {
         out.push(self.plan.writer_of(link), Post::LinkOpened(link));
         let entrance = Entrance { port, neighbour: None };
-        let (peer, frames, bytes) = (None, 0, 0);
-        self.links.insert(link, Link { session, cost, entrance, peer, frames, bytes });
+        let (peer, alarm, frames, bytes) = (None, None, 0, 0);
+        self.links.insert(link, Link { session, cost, entrance, peer, alarm, frames, bytes });
         self.settle(link, out, events);
     }
 
@@ -191,9 +195,16 @@ impl Links {
         if judging {
             self.judging = Some(now + JUDGED_EVERY);
         }
-        let due = |l: &Link| judging || l.session.deadline().is_some_and(|d| d <= now);
-        let late: Vec<LinkId> =
-            self.links.iter().filter(|(_, l)| due(l)).map(|(id, _)| *id).collect();
+        let mut late = Vec::new();
+        while let Some(link) = self.alarms.pop_due(now) {
+            if let Some(held) = self.links.get_mut(&link) {
+                held.alarm = None;
+                late.push(link);
+            }
+        }
+        if judging {
+            late = self.links.keys().copied().collect();
+        }
         for link in late {
             if let Some(held) = self.links.get_mut(&link) {
                 held.session.handle_timeout(now);
@@ -209,7 +220,7 @@ impl Links {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let judging = self.judging.filter(|_| !self.links.is_empty());
-        self.links.values().filter_map(|l| l.session.deadline()).chain(judging).min()
+        self.alarms.next().into_iter().chain(judging).min()
     }
 
     /// Says goodbye on every link.
@@ -260,13 +271,18 @@ impl Links {
                     self.remove(link, out);
                     events(LinkEvent::Close(link, reason));
                 }
-                None => return,
+                None => {
+                    let deadline = held.session.deadline();
+                    self.alarms.arm(link, &mut held.alarm, deadline);
+                    return;
+                }
             }
         }
     }
 
     fn remove(&mut self, link: LinkId, out: &mut Posts) {
-        let Some(gone) = self.links.remove(&link) else { return };
+        let Some(mut gone) = self.links.remove(&link) else { return };
+        self.alarms.arm(link, &mut gone.alarm, None);
         if gone.peer.is_some() {
             out.push(Role::Routing, Post::LinkDown(link));
         }

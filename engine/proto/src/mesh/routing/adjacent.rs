@@ -10,6 +10,7 @@
 
 mod outbox;
 
+use core::cell::Cell;
 use core::ops::Bound;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -241,6 +242,9 @@ pub(super) struct Neighbours {
     grace_over: Option<Instant>,
     /// Who was sent something last: all take turns.
     turn: Address,
+    /// When something is to be done for one of them, unless one may have changed since that was found:
+    /// asked far oftener than any changes.
+    due: Cell<Option<Instant>>,
     chance: Chance,
 }
 
@@ -251,6 +255,7 @@ impl Neighbours {
             by_link: BTreeMap::new(),
             grace_over: None,
             turn: Address::new([0xff; 16]),
+            due: Cell::new(None),
             chance,
         }
     }
@@ -269,6 +274,7 @@ impl Neighbours {
     }
 
     pub(super) fn get_mut(&mut self, address: &Address) -> Option<&mut Adjacent> {
+        self.due.set(None);
         self.by_address.get_mut(address)
     }
 
@@ -277,6 +283,7 @@ impl Neighbours {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Address, &mut Adjacent)> {
+        self.due.set(None);
         self.by_address.iter_mut()
     }
 
@@ -288,6 +295,7 @@ impl Neighbours {
         new: NewWay,
         most: usize,
     ) -> Result<(), DropReason> {
+        self.due.set(None);
         let NewWay { link, epoch, cost, damped } = new;
         let address = peer.hashname().address();
         if self.by_link.contains_key(&link) {
@@ -332,7 +340,7 @@ impl Neighbours {
 
     /// The links to a neighbour count again. False if none was held down.
     pub(super) fn release(&mut self, address: &Address) -> bool {
-        let Some(neighbour) = self.by_address.get_mut(address) else { return false };
+        let Some(neighbour) = self.get_mut(address) else { return false };
         let any = neighbour.ways.iter().any(|w| w.damped);
         neighbour.ways.iter_mut().for_each(|w| w.damped = false);
         neighbour.ways.sort_unstable();
@@ -342,7 +350,7 @@ impl Neighbours {
     /// A link is gone; says who was at its other end, if it was there.
     pub(super) fn remove(&mut self, now: Instant, link: LinkId) -> Option<Hashname> {
         let address = self.by_link.remove(&link)?;
-        let neighbour = self.by_address.get_mut(&address)?;
+        let neighbour = self.get_mut(&address)?;
         neighbour.ways.retain(|w| w.link != link);
         // What was under way on the lost link is found by comparing again.
         neighbour.next_digests = now;
@@ -369,7 +377,8 @@ impl Neighbours {
     }
 
     fn of_link(&mut self, link: LinkId) -> Option<&mut Adjacent> {
-        self.by_address.get_mut(self.by_link.get(&link)?)
+        let address = self.peer_of(link)?;
+        self.get_mut(&address)
     }
 
     /// What this node announces: each neighbour once, at the cost of its cheapest link.
@@ -383,6 +392,7 @@ impl Neighbours {
     /// All links as the planner takes them, and when the grace of one of them ends.
     pub(super) fn local_links(&mut self, now: Instant) -> Vec<LocalLink> {
         let mut links = Vec::with_capacity(self.links());
+        self.due.set(None);
         self.grace_over = None;
         for neighbour in self.by_address.values() {
             for way in neighbour.ways.iter().filter(|w| !w.damped) {
@@ -401,16 +411,25 @@ impl Neighbours {
     /// Whether the grace of a link has ended; then routes must be computed, which asks for
     /// [`Self::local_links`].
     pub(super) fn take_grace_over(&mut self, now: Instant) -> bool {
-        self.grace_over.take_if(|over| now >= *over).is_some()
+        let over = self.grace_over.take_if(|over| now >= *over).is_some();
+        if over {
+            self.due.set(None);
+        }
+        over
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        self.by_address.values().map(Adjacent::due).chain(self.grace_over).min()
+        if self.due.get().is_none() {
+            let all = self.by_address.values().map(Adjacent::due);
+            self.due.set(all.chain(self.grace_over).min());
+        }
+        self.due.get()
     }
 
     /// Begins digests whose time has come; returns who turned out to live twice.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Hashname> {
         let mut cloned = Vec::new();
+        self.due.set(None);
         for neighbour in self.by_address.values_mut() {
             if now >= neighbour.next_digests {
                 neighbour.cursor = Some(Address::new([0; 16]));
@@ -428,6 +447,11 @@ impl Neighbours {
 
     /// The next frame for anybody.
     pub(super) fn poll(&mut self, now: Instant, database: &Database) -> Option<RoutingOutput> {
+        // Not found out for this: while there is much to send the next one is near.
+        if self.due.get().is_some_and(|due| now < due) {
+            return None;
+        }
+        self.due.set(None);
         let turn = self.turn;
         let after = (Bound::Excluded(turn), Bound::Unbounded);
         let mut frame_of = |address: &Address, neighbour: &mut Adjacent| {
