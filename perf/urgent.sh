@@ -13,12 +13,14 @@
 # limit and not the links. Needs root, ip, tc and python3.
 #   perf/urgent.sh [LINKS [RATE ...]]        (3 100 1000)
 # NICE=-15 puts it before what else runs; TRUNKLINE and ASKS name programs that are built already.
+# PEER=nats does the same with nats-server on each r, routed to the next, in the clear, and clients at a
+# and b (perf/urgent-nats.py): nats has no priorities, so there is one kind of request.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly LINKS=${1:-3} BULK=${BULK:-through}
+readonly LINKS=${1:-3} BULK=${BULK:-through} PEER=${PEER:-trunkline}
 shift || true
-if [ -z "${TRUNKLINE:-}" ]; then
+if [ "$PEER" = trunkline ] && [ -z "${TRUNKLINE:-}" ]; then
   cargo build --release -q -p trunkline-tools -p trunkline-perf
   TRUNKLINE=${CARGO_TARGET_DIR:-$PWD/target}/release/trunkline
   ASKS=${CARGO_TARGET_DIR:-$PWD/target}/release/asks
@@ -143,11 +145,46 @@ gone = [y - x for x, y in zip(before, after)]
 print(*("%.0f" % (sent * 8 / gone[0] / 1e6) for sent in gone[3:]), "  %.0f %%" % (100 * gone[2] / gone[1]))' "$@"
 }
 
+measure_nats() { # rate in Mbit/s
+  local rate=$1 i idle loaded before after last=$((LINKS - 1)) client="$PWD/perf/urgent-nats.py"
+  wire "$rate"
+  for ((i = 1; i < LINKS; i++)); do
+    [ "$i" = "$last" ] || routes="nats-route://10.0.$i.2:6222"
+    in_background "${hosts[i]}" "$NATS" -a 0.0.0.0 -p 4222 --cluster_name urgent --cluster nats://0.0.0.0:6222 \
+      ${routes:+--routes "$routes"} >"$dir/${hosts[i]}.log" 2>&1 &
+    routes=''
+  done
+  mkfifo "$dir/questions" "$dir/answers"
+  in_background b python3 "$client" answer "10.0.$last.1" 2>"$dir/b.log" &
+  in_background b python3 "$client" sink "10.0.$last.1" 2>"$dir/b.log" &
+  in_background a python3 "$client" ask 10.0.0.2 <"$dir/questions" >"$dir/answers" 2>"$dir/a.log" &
+  exec 7>"$dir/questions" 8<"$dir/answers"
+  read -r answer <&8 || { cat "$dir"/*.log >&2; exit 1; }
+  ask 100 10 >/dev/null # warm
+  idle=$(ask 500 10)
+  in_background a python3 "$client" flood 10.0.0.2 2>"$dir/a.log" &
+  sleep 4
+  before=$(look)
+  loaded=$(ask 500 10)
+  after=$(look)
+  exec 7>&- 8<&-
+  rm "$dir/questions" "$dir/answers"
+  printf '%-12s %-16s %-20s %s\n' "$rate Mbit/s" "$idle" "$loaded" "$(carried "$before" "$after")"
+  finish
+}
+
+printf 'round trips over %s links, milliseconds: median, 99th percentile, and how many were not answered\n' "$LINKS"
+if [ "$PEER" = nats ]; then
+  NATS=$(PATH=$PATH:/usr/sbin command -v nats-server) || { echo 'MISSING: nats-server is not installed here' >&2; exit 1; }
+  printf '%-12s %-16s %-20s %s\n' links 'requests, idle' loaded 'Mbit/s of each, processors unused'
+  [ $# -gt 0 ] || set -- 100 1000
+  for rate in "$@"; do measure_nats "$rate"; done
+  exit
+fi
 for name in "${hosts[@]}"; do
   "$TRUNKLINE" keys new --space urgent --out "$dir/$name.keys" >"$dir/$name.out" 2>&1
   hashname[$name]=$(grep -oE '[0-9a-f]{64}' "$dir/$name.out" | head -1)
 done
-printf 'round trips over %s links, milliseconds: median, 99th percentile, and how many were not answered\n' "$LINKS"
 printf '%-12s %-14s %-14s %-14s %-14s %-16s %s\n' links 'urgent, idle' loaded 'pings, idle' loaded \
   'ordinary, loaded' 'Mbit/s of each, processors unused'
 [ $# -gt 0 ] || set -- 100 1000
