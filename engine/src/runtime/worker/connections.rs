@@ -155,15 +155,21 @@ impl Worker {
         link
     }
 
+    /// Reads a link's turn, and passes on what was read if that is much.
     pub(super) fn link_ready(&mut self, now: Instant, link: LinkId) {
+        self.read_link(now, link);
+        if self.readers.take_full() {
+            self.settle(now);
+            self.flush(now);
+        }
+    }
+
+    /// Reads a link's turn. Passes nothing on: what writes calls this for links that broke, which would
+    /// go as deep as there are such links.
+    pub(super) fn read_link(&mut self, now: Instant, link: LinkId) {
         let clock = (now, Clock::wall());
         match self.readers.ready(link, clock, &mut self.shard, &mut self.pool) {
-            Ok(None) => {
-                if self.readers.take_full() {
-                    self.settle(now);
-                    self.flush(now);
-                }
-            }
+            Ok(None) => {}
             Ok(Some(transport)) => {
                 let writer = self.plan.seat(self.plan.writer_of(link));
                 if writer == self.seat {
