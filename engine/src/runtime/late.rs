@@ -58,8 +58,7 @@ impl Bounds {
     /// For a link that drains so many bytes a millisecond and takes so long for a round trip.
     fn of(bytes_per_ms: u64, round_trip: Duration) -> Self {
         let unsent = (bytes_per_ms / 2).clamp(UNSENT.0, UNSENT.1);
-        let us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
-        let us = us.saturating_mul(2).saturating_add(500);
+        let us = micros(round_trip).saturating_mul(2).saturating_add(500);
         let held = (bytes_per_ms.saturating_mul(us) / 1_000).max(HELD_LEAST);
         let held = usize::try_from(held).ok();
         let held = held.filter(|h| *h <= tcp::HELD_MAX && bytes_per_ms < NARROW);
@@ -71,9 +70,8 @@ impl Bounds {
     fn if_queued(pace: &Pace, carried: u64, busy: Duration) -> Option<Self> {
         let rate = per_ms(carried, busy);
         let waits = pace.round_trip.saturating_sub(pace.least_round_trip * 2);
-        let us = u64::try_from(waits.as_micros()).unwrap_or(u64::MAX);
         // A few bytes are no queue: who acknowledges them only takes its time.
-        let queued = waits > QUEUED && rate.saturating_mul(us) / 1_000 >= HELD_LEAST;
+        let queued = waits > QUEUED && rate.saturating_mul(micros(waits)) / 1_000 >= HELD_LEAST;
         queued.then(|| Self::of(rate, pace.least_round_trip))
     }
 
@@ -129,11 +127,12 @@ impl Late {
         if self.offered < SEEN.1 || elapsed < SPAN {
             return;
         }
+        // Whatever is said now, asked again when as much has been taken.
+        self.offered = 0;
         let Ok(pace) = tcp::pace(transport.socket()) else { return };
         if elapsed <= SEEN.0 {
             let busy = pace.busy.saturating_sub(last.busy);
             if busy < SPAN {
-                self.offered = 0; // Asked again when as much has been taken.
                 return;
             }
             let carried = pace.acknowledged.saturating_sub(last.acknowledged);
@@ -142,7 +141,6 @@ impl Late {
             }
         }
         self.seen = (now, pace);
-        self.offered = 0;
     }
 
     /// The link takes no more for now. Measures, and tells the kernel when that has changed much.
@@ -181,8 +179,11 @@ impl Late {
 
 /// Bytes a millisecond.
 fn per_ms(bytes: u64, elapsed: Duration) -> u64 {
-    let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    bytes.saturating_mul(1_000) / us.max(1)
+    bytes.saturating_mul(1_000) / micros(elapsed).max(1)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

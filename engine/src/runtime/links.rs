@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::BytesMut;
 use mio::{Interest, Registry, Token};
-use trunkline_proto::base::{FramePool, Instant, Limits, LinkId, Wall};
+use trunkline_proto::base::{Alarms, FramePool, Instant, Limits, LinkId, Wall};
 use trunkline_proto::mesh as session;
 use trunkline_proto::shard::{Input, Shard};
 use trunkline_proto::stage::outgoing::Outgoing;
@@ -81,8 +81,8 @@ pub struct Closed {
 pub struct Readers {
     links: HashMap<LinkId, Reader>,
     by_token: HashMap<Token, LinkId>,
-    /// How many of them shake hands still.
-    shaking: usize,
+    /// Until when those that shake hands must be done.
+    handshakes: Alarms<LinkId>,
     /// Links with more to read than their turn allowed, each once.
     unread: VecDeque<LinkId>,
     moved: Moved,
@@ -166,7 +166,8 @@ impl Readers {
         let interest = Interest::READABLE | Interest::WRITABLE;
         registry.register(&mut connection.transport, token, interest)?;
         let Connection { transport, side, cost, port, dial, remote } = connection;
-        let handshake = Some(now + limits.tls_handshake);
+        let mut handshake = None;
+        self.handshakes.set(link, &mut handshake, Some(now + limits.tls_handshake));
         let partial = BytesMut::new();
         let reader = Reader {
             transport,
@@ -182,7 +183,6 @@ impl Readers {
             queued: false,
         };
         self.links.insert(link, reader);
-        self.shaking += 1;
         self.by_token.insert(token, link);
         Ok(())
     }
@@ -224,20 +224,16 @@ impl Readers {
     /// When the first handshake under way runs out of time.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        if self.shaking == 0 {
-            return None;
-        }
-        self.links.values().filter_map(|l| l.handshake).min()
+        self.handshakes.next()
     }
 
-    /// Links whose handshake took too long.
-    #[must_use]
-    pub fn late(&self, now: Instant) -> Vec<LinkId> {
-        if self.shaking == 0 {
-            return Vec::new();
+    /// Takes a link whose handshake took too long; it is to be removed.
+    pub fn pop_late(&mut self, now: Instant) -> Option<LinkId> {
+        let link = self.handshakes.pop_due(now)?;
+        if let Some(reader) = self.links.get_mut(&link) {
+            reader.handshake = None;
         }
-        let late = |l: &Reader| l.handshake.is_some_and(|d| d <= now);
-        self.links.iter().filter(|(_, l)| late(l)).map(|(id, _)| *id).collect()
+        Some(link)
     }
 
     /// A link's socket will have nothing to say any more: read until its end.
@@ -247,21 +243,22 @@ impl Readers {
         }
     }
 
-    /// What was read since this was last asked, in a round that has passed on everything.
+    /// What was read since this was last asked.
     pub const fn take_moved(&mut self) -> Moved {
         let moved = self.moved;
-        self.brought = 0;
         self.moved = Moved { links: 0, packages: 0 };
         moved
     }
 
-    /// Whether so much was read that it is time to pass it on. If so, the count begins anew.
-    pub const fn take_full(&mut self) -> bool {
-        let full = self.brought >= AT_HAND;
-        if full {
-            self.brought = 0;
-        }
-        full
+    /// Whether so much was read that it is time to pass it on.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.brought >= AT_HAND
+    }
+
+    /// All that was read is passed on.
+    pub const fn pass_on(&mut self) {
+        self.brought = 0;
     }
 
     /// A link's socket is ready, or it had more to read.
@@ -278,8 +275,7 @@ impl Readers {
             match reader.transport.handshake() {
                 Ok(HandshakeState::Wants { .. }) => return Ok(None),
                 Ok(HandshakeState::Done { peer }) => {
-                    reader.handshake = None;
-                    self.shaking -= 1;
+                    self.handshakes.set(link, &mut reader.handshake, None);
                     let transport = proof(peer);
                     let (side, cost, port) = (reader.side, reader.cost, reader.port);
                     opened = Some(reader.transport.try_clone().map_err(|e| e.to_string())?);
@@ -315,7 +311,7 @@ impl Readers {
     /// Forgets a link and closes its socket.
     pub fn remove(&mut self, link: LinkId, registry: &Registry, why: String) -> Option<Closed> {
         let mut gone = self.links.remove(&link)?;
-        self.shaking -= usize::from(gone.handshake.is_some());
+        self.handshakes.set(link, &mut gone.handshake, None);
         let _ = registry.deregister(&mut gone.transport);
         let _ = gone.transport.shutdown();
         self.by_token.remove(&gone.token);

@@ -312,7 +312,7 @@ impl Worker {
         if self.shard.deadline().is_some_and(|d| d <= now) {
             self.shard.handle_timeout(now, Clock::wall());
         }
-        for link in self.readers.late(now) {
+        while let Some(link) = self.readers.pop_late(now) {
             self.close(now, link, "the handshake took too long".into());
         }
         if self.paused.is_some_and(|p| p <= now) {
@@ -389,6 +389,7 @@ impl Worker {
 
     /// Flushes every output once.
     fn flush(&mut self, now: Instant) {
+        self.readers.pass_on();
         for (other, kept) in self.others.iter().zip(&mut self.kept) {
             if other.is_closed() {
                 kept.clear();

@@ -7,7 +7,7 @@ use super::Instant;
 /// Deadlines by slot number. A slot has at most one; setting it again replaces it.
 #[derive(Debug, Default)]
 pub struct Timers {
-    by_time: BTreeSet<(Instant, u32)>,
+    alarms: Alarms<u32>,
     by_slot: Vec<Option<Instant>>,
 }
 
@@ -22,15 +22,8 @@ impl Timers {
             }
             self.by_slot.resize(index + 1, None);
         }
-        let Some(held) = self.by_slot.get_mut(index) else { return };
-        if *held == deadline {
-            return;
-        }
-        if let Some(old) = core::mem::replace(held, deadline) {
-            self.by_time.remove(&(old, slot));
-        }
-        if let Some(new) = deadline {
-            self.by_time.insert((new, slot));
+        if let Some(held) = self.by_slot.get_mut(index) {
+            self.alarms.set(slot, held, deadline);
         }
     }
 
@@ -43,16 +36,12 @@ impl Timers {
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|(t, _)| *t)
+        self.alarms.next()
     }
 
     /// Takes a slot whose deadline is due, earliest first.
     pub fn pop_due(&mut self, now: Instant) -> Option<u32> {
-        let &(deadline, slot) = self.by_time.first()?;
-        if deadline > now {
-            return None;
-        }
-        self.by_time.remove(&(deadline, slot));
+        let slot = self.alarms.pop_due(now)?;
         if let Some(held) = self.by_slot.get_mut(slot as usize) {
             *held = None;
         }
@@ -60,11 +49,8 @@ impl Timers {
     }
 }
 
-/// Deadlines that mostly move on before they come: one that moved to later is noticed when it comes,
-/// and costs nothing until then.
-///
-/// Whoever has a deadline keeps what was armed for it; [`Alarms::arm`] and [`Alarms::pop_due`] are the
-/// only ones to change that.
+/// Deadlines of many that keep their own: whoever has one holds what is set for it, and changes that
+/// through [`Self::set`] and [`Self::arm`] only.
 #[derive(Debug)]
 pub struct Alarms<K> {
     by_time: BTreeSet<(Instant, K)>,
@@ -77,29 +63,36 @@ impl<K: Ord> Default for Alarms<K> {
 }
 
 impl<K: Ord + Copy> Alarms<K> {
-    /// The deadline of `key`, for which `armed` was armed before; `None` if it has none any more.
-    pub fn arm(&mut self, key: K, armed: &mut Option<Instant>, deadline: Option<Instant>) {
-        let early = armed.is_some_and(|at| deadline.is_some_and(|new| at <= new));
-        if early || *armed == deadline {
+    /// Sets or, with `None`, removes the alarm of `key`, of which `held` was set so far.
+    pub fn set(&mut self, key: K, held: &mut Option<Instant>, deadline: Option<Instant>) {
+        if *held == deadline {
             return;
         }
-        if let Some(at) = armed.take() {
-            self.by_time.remove(&(at, key));
+        if let Some(old) = core::mem::replace(held, deadline) {
+            self.by_time.remove(&(old, key));
         }
-        if let Some(at) = deadline {
-            self.by_time.insert((at, key));
-            *armed = Some(at);
+        if let Some(new) = deadline {
+            self.by_time.insert((new, key));
         }
     }
 
-    /// No deadline comes before this.
+    /// As [`Self::set`] for deadlines that mostly move on before they come: one that moved to later
+    /// keeps its alarm, and whoever is told by [`Self::pop_due`] looks whether it is time, and arms
+    /// again. To move costs nothing until then.
+    pub fn arm(&mut self, key: K, held: &mut Option<Instant>, deadline: Option<Instant>) {
+        let early = held.is_some_and(|at| deadline.is_some_and(|new| at <= new));
+        if !early {
+            self.set(key, held, deadline);
+        }
+    }
+
+    /// The earliest alarm.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes one whose alarm has come, earliest first. Its owner notes that nothing is armed for it,
-    /// looks whether its deadline has come as well, and arms again.
+    /// Takes one whose alarm has come, earliest first. Its owner notes that none is set any more.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         let &(at, key) = self.by_time.first()?;
         if at > now {

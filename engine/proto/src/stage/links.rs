@@ -37,7 +37,7 @@ struct Link {
     /// Where it leads in: the port it was accepted at, and the neighbour once proved.
     entrance: Entrance,
     peer: Option<Hashname>,
-    /// When its session is to be looked at.
+    /// When its session is to be looked at, at the latest: what is heard moves its deadline on.
     alarm: Option<Instant>,
     frames: u64,
     bytes: u64,
@@ -282,7 +282,7 @@ impl Links {
 
     fn remove(&mut self, link: LinkId, out: &mut Posts) {
         let Some(mut gone) = self.links.remove(&link) else { return };
-        self.alarms.arm(link, &mut gone.alarm, None);
+        self.alarms.set(link, &mut gone.alarm, None);
         if gone.peer.is_some() {
             out.push(Role::Routing, Post::LinkDown(link));
         }

@@ -158,7 +158,7 @@ impl Worker {
     /// Reads a link's turn, and passes on what was read if that is much.
     pub(super) fn link_ready(&mut self, now: Instant, link: LinkId) {
         self.read_link(now, link);
-        if self.readers.take_full() {
+        if self.readers.is_full() {
             self.settle(now);
             self.flush(now);
         }

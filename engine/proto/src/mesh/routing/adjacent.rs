@@ -9,8 +9,8 @@
 //! bring the rest.
 
 mod outbox;
+mod watched;
 
-use core::cell::Cell;
 use core::ops::Bound;
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ use crate::crypto::KeyRecord;
 use crate::wire::announce::{DigestWriter, Neighbour, announcement_frame};
 use crate::wire::link::Cost;
 use outbox::Outbox;
+use watched::Watched;
 
 /// Announcements and digests to one neighbour: a thousand a second.
 const SENDING: Rate = Rate { interval: Duration::from_millis(1), burst: 64 };
@@ -236,26 +237,22 @@ fn digest(database: &Database, first: Address) -> Option<(Bytes, Option<Address>
 /// All neighbours, by address and by link.
 #[derive(Debug)]
 pub(super) struct Neighbours {
-    by_address: BTreeMap<Address, Adjacent>,
+    by_address: Watched<BTreeMap<Address, Adjacent>>,
     by_link: BTreeMap<LinkId, Address>,
     /// When a link stops counting on its handshake alone, and routes must be computed again.
     grace_over: Option<Instant>,
     /// Who was sent something last: all take turns.
     turn: Address,
-    /// When something is to be done for one of them, unless one may have changed since that was found:
-    /// asked far oftener than any changes.
-    due: Cell<Option<Instant>>,
     chance: Chance,
 }
 
 impl Neighbours {
     pub(super) const fn new(chance: Chance) -> Self {
         Self {
-            by_address: BTreeMap::new(),
+            by_address: Watched::new(BTreeMap::new()),
             by_link: BTreeMap::new(),
             grace_over: None,
             turn: Address::new([0xff; 16]),
-            due: Cell::new(None),
             chance,
         }
     }
@@ -274,7 +271,6 @@ impl Neighbours {
     }
 
     pub(super) fn get_mut(&mut self, address: &Address) -> Option<&mut Adjacent> {
-        self.due.set(None);
         self.by_address.get_mut(address)
     }
 
@@ -283,7 +279,6 @@ impl Neighbours {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Address, &mut Adjacent)> {
-        self.due.set(None);
         self.by_address.iter_mut()
     }
 
@@ -295,7 +290,6 @@ impl Neighbours {
         new: NewWay,
         most: usize,
     ) -> Result<(), DropReason> {
-        self.due.set(None);
         let NewWay { link, epoch, cost, damped } = new;
         let address = peer.hashname().address();
         if self.by_link.contains_key(&link) {
@@ -340,7 +334,7 @@ impl Neighbours {
 
     /// The links to a neighbour count again. False if none was held down.
     pub(super) fn release(&mut self, address: &Address) -> bool {
-        let Some(neighbour) = self.get_mut(address) else { return false };
+        let Some(neighbour) = self.by_address.get_mut(address) else { return false };
         let any = neighbour.ways.iter().any(|w| w.damped);
         neighbour.ways.iter_mut().for_each(|w| w.damped = false);
         neighbour.ways.sort_unstable();
@@ -350,7 +344,7 @@ impl Neighbours {
     /// A link is gone; says who was at its other end, if it was there.
     pub(super) fn remove(&mut self, now: Instant, link: LinkId) -> Option<Hashname> {
         let address = self.by_link.remove(&link)?;
-        let neighbour = self.get_mut(&address)?;
+        let neighbour = self.by_address.get_mut(&address)?;
         neighbour.ways.retain(|w| w.link != link);
         // What was under way on the lost link is found by comparing again.
         neighbour.next_digests = now;
@@ -377,8 +371,7 @@ impl Neighbours {
     }
 
     fn of_link(&mut self, link: LinkId) -> Option<&mut Adjacent> {
-        let address = self.peer_of(link)?;
-        self.get_mut(&address)
+        self.by_address.get_mut(self.by_link.get(&link)?)
     }
 
     /// What this node announces: each neighbour once, at the cost of its cheapest link.
@@ -392,7 +385,6 @@ impl Neighbours {
     /// All links as the planner takes them, and when the grace of one of them ends.
     pub(super) fn local_links(&mut self, now: Instant) -> Vec<LocalLink> {
         let mut links = Vec::with_capacity(self.links());
-        self.due.set(None);
         self.grace_over = None;
         for neighbour in self.by_address.values() {
             for way in neighbour.ways.iter().filter(|w| !w.damped) {
@@ -411,25 +403,17 @@ impl Neighbours {
     /// Whether the grace of a link has ended; then routes must be computed, which asks for
     /// [`Self::local_links`].
     pub(super) fn take_grace_over(&mut self, now: Instant) -> bool {
-        let over = self.grace_over.take_if(|over| now >= *over).is_some();
-        if over {
-            self.due.set(None);
-        }
-        over
+        self.grace_over.take_if(|over| now >= *over).is_some()
     }
 
     pub(super) fn due(&self) -> Option<Instant> {
-        if self.due.get().is_none() {
-            let all = self.by_address.values().map(Adjacent::due);
-            self.due.set(all.chain(self.grace_over).min());
-        }
-        self.due.get()
+        let all = |by: &BTreeMap<Address, Adjacent>| by.values().map(Adjacent::due).min();
+        self.by_address.found(all).into_iter().chain(self.grace_over).min()
     }
 
     /// Begins digests whose time has come; returns who turned out to live twice.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Hashname> {
         let mut cloned = Vec::new();
-        self.due.set(None);
         for neighbour in self.by_address.values_mut() {
             if now >= neighbour.next_digests {
                 neighbour.cursor = Some(Address::new([0; 16]));
@@ -447,11 +431,10 @@ impl Neighbours {
 
     /// The next frame for anybody.
     pub(super) fn poll(&mut self, now: Instant, database: &Database) -> Option<RoutingOutput> {
-        // Not found out for this: while there is much to send the next one is near.
-        if self.due.get().is_some_and(|due| now < due) {
+        // Not looked for: while there is much to send, whoever is next is near.
+        if self.by_address.known().is_some_and(|due| now < due) {
             return None;
         }
-        self.due.set(None);
         let turn = self.turn;
         let after = (Bound::Excluded(turn), Bound::Unbounded);
         let mut frame_of = |address: &Address, neighbour: &mut Adjacent| {
