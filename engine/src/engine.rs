@@ -1,6 +1,8 @@
 //! Starting and stopping a node: sockets are opened, threads seated, and everything is taken down
 //! in the opposite order.
 
+mod stopping;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Sender as Reply, Sender as Questions, bounded};
+use crossbeam::channel::{Sender as Reply, Sender as Questions};
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
 use std::collections::{HashMap, HashSet};
@@ -43,14 +45,6 @@ use crate::stream::{self, Stream};
 const MAILBOX: (usize, usize) = (2_048, 4_096);
 /// Open questions of the application.
 const QUESTIONS: usize = 65_536;
-/// How long goodbyes may take: those to peers, then those to neighbours.
-const GOODBYES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(100)];
-/// So many times in a row all workers must have nothing left to send: what one has for another when
-/// it is asked, and that one for a third, has been seen by then.
-const QUIET: u32 = 3;
-/// From one time to the next while they have.
-const LOOK: Duration = Duration::from_millis(2);
-
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -332,26 +326,6 @@ impl Engine {
     pub fn stop(mut self) {
         self.end();
     }
-
-    fn end(&mut self) {
-        if self.threads.is_empty() {
-            return;
-        }
-        let [peers, neighbours] = GOODBYES;
-        // A link's goodbye overtakes what waits for the link, and ends it: those of lines go before.
-        self.handle.command_all(|| Command::CloseLines);
-        self.handle.shared().dispatch.stop();
-        #[cfg(feature = "http")]
-        self.handle.shared().http.stop();
-        self.handle.wait_quiet(peers);
-        self.handle.command_all(|| Command::CloseLinks);
-        self.handle.wait_quiet(neighbours);
-        self.handle.end();
-        self.handle.command_all(|| Command::Stop);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-    }
 }
 
 impl Drop for Engine {
@@ -553,39 +527,6 @@ fn listen(shard: &mut Shard, subscribed: &[Subscription], partition: Option<usiz
 }
 
 impl Handle {
-    /// Lets every worker end at its next round.
-    fn end(&self) {
-        self.shared().stopping.store(true, Ordering::Relaxed);
-    }
-
-    /// Waits until all workers have sent what they had to, but no longer than this: links that others
-    /// keep full are never quiet, and nobody answers a goodbye.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "sockets do not tell when they have sent everything"
-    )]
-    fn wait_quiet(&self, patience: Duration) {
-        let clock = Clock::start();
-        let end = clock.now() + patience;
-        let mut quiet = 0;
-        while quiet < QUIET && clock.now() < end {
-            let (reply, answers) = bounded(self.workers().len());
-            self.command_all(|| Command::Quiet(reply.clone()));
-            drop(reply);
-            let all = || {
-                self.workers()
-                    .iter()
-                    .all(|_| answers.recv_timeout(end.since(clock.now())) == Ok(true))
-            };
-            if all() {
-                quiet += 1;
-            } else {
-                quiet = 0;
-                std::thread::sleep(LOOK.min(end.since(clock.now())));
-            }
-        }
-    }
-
     /// Sends a command to every worker.
     pub(crate) fn command_all(&self, command: impl Fn() -> Command) {
         for worker in self.workers() {

@@ -228,6 +228,27 @@ mod tests {
     }
 
     #[test]
+    fn a_slab_of_which_all_is_gone_begins_anew_and_else_the_newest_free_one_is_taken() {
+        let mut pool = FramePool::new(4_096, 8);
+        let mut take = |count: usize| {
+            let slab = pool.spare(1_024);
+            slab.put_bytes(7, count);
+            slab.split()
+        };
+        let first = take(1_024);
+        let start = first.as_ptr();
+        assert_ne!(take(1_024).as_ptr(), start, "the first is not gone");
+        drop(first);
+        assert_eq!(take(1_024).as_ptr(), start);
+        // Three slabs, full: the first two are let go, the second last.
+        let mut all: Vec<_> = (0..12).map(|_| take(1_024)).collect();
+        let second = all[4].as_ptr();
+        all.drain(..8);
+        assert_eq!(take(1_024).as_ptr(), second);
+        assert_eq!(pool.allocated(), 3);
+    }
+
+    #[test]
     fn a_frame_not_written_uses_nothing_up() {
         let mut pool = FramePool::new(4_096, 8);
         for _ in 0..1_000 {
