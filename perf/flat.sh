@@ -27,7 +27,7 @@ for pairs in 1 5 50 500; do
       python3 -c 'import json, statistics, sys
 runs = [json.loads(line) for line in sys.stdin if line.strip()]
 relay = [r["processes"][0] for r in runs]
-middle = lambda values: statistics.median(values)
+middle = statistics.median
 print("%-8s %-14s %14.3g %14.0f %8.1f %8d" % (sys.argv[1], sys.argv[2], middle(p["cpu_s_per_million"] for p in relay),
       middle(r["delivered_per_s"] for r in runs), middle(p["rss_bytes"] for p in relay) / 2**20, sum(r["lost"] for r in runs)))' \
         $((2 * pairs)) "${load%%:*}"

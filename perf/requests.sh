@@ -9,7 +9,7 @@
 #
 # Nodes have a TLS link to each other. In turn for ROUNDS rounds; prints requests a second, processor
 # microseconds a request of what stands between, how busy that was, and the 50th and 99th percentile.
-# Needs wrk, nginx and haproxy; what is not here is said to be missing.
+# Needs wrk, nginx, curl and python3; haproxy is said to be missing if it is.
 #   perf/requests.sh [ROUNDS] [SECONDS]        (3 rounds of 3 seconds)
 # CANDIDATES="tunnel haproxy" chooses; TRUNKLINE names a program that is built already.
 set -euo pipefail
@@ -23,7 +23,7 @@ if [ -z "${TRUNKLINE:-}" ]; then
   cargo build --release -q -p trunkline-tools
   TRUNKLINE=${CARGO_TARGET_DIR:-$PWD/target}/release/trunkline
 fi
-for program in wrk nginx; do
+for program in wrk nginx curl python3; do
   command -v $program >/dev/null || { echo "perf/requests.sh: $program is missing: apt-get install $program" >&2; exit 1; }
 done
 dir=$(mktemp -d)

@@ -146,7 +146,7 @@ print(*("%.0f" % (sent * 8 / gone[0] / 1e6) for sent in gone[3:]), "  %.0f %%" %
 }
 
 measure_nats() { # rate in Mbit/s
-  local rate=$1 i idle loaded before after last=$((LINKS - 1)) client="$PWD/perf/urgent-nats.py"
+  local rate=$1 i idle loaded before after routes='' last=$((LINKS - 1)) client="$PWD/perf/urgent-nats.py"
   wire "$rate"
   for ((i = 1; i < LINKS; i++)); do
     [ "$i" = "$last" ] || routes="nats-route://10.0.$i.2:6222"

@@ -17,7 +17,7 @@ const NEIGHBOURS: Duration = Duration::from_millis(100);
 /// So many times in a row all workers must have nothing left to send: what one has for another when
 /// it is asked, and that one for a third, has been seen by then.
 const QUIET: u32 = 3;
-/// From one time to the next while they have.
+/// From one question to the next while some have.
 const LOOK: Duration = Duration::from_millis(2);
 
 impl Engine {
