@@ -81,6 +81,9 @@ set_up() { # kind of a's NAT, kind of b's: port or symmetric
     ip netns add "$net$host"
     ip -n "$net$host" link set lo up
     ip netns exec "$net$host" sysctl -qw net.ipv4.ip_forward=1
+    # No link-local addresses: they are usable a second or two after their device, and a browser that
+    # sees an address come gives up the requests it has under way (ERR_NETWORK_CHANGED).
+    ip netns exec "$net$host" sysctl -qw net.ipv6.conf.default.addr_gen_mode=1 2>/dev/null || true
   done
   link nata 192.168.7.1 a 192.168.7.2
   link natb 192.168.7.1 b 192.168.7.2
