@@ -9,32 +9,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{PATIENCE, linked, listening, meet};
-use trunkline::config::Transport;
-use trunkline::http::{Backend, Body, CallError, GatewaySetup, HASHNAME_HEADER, Method, Response};
-use trunkline::proto::stage::plan::Plan;
-use trunkline::{Engine, Setup, StreamError, StreamOptions};
-use web::{Seen, Web};
-
-/// A asks, B serves as `change` says.
-fn pair(change: impl FnOnce(&mut Setup)) -> (Engine, Engine) {
-    let plan = Plan::collapsed(1);
-    let mut setup = listening(0, plan, Transport::Plain);
-    change(&mut setup);
-    let b = Engine::start(setup).expect("b");
-    let mut setup = linked(1, plan, Transport::Plain, &[&b]);
-    let names = [("wiki".to_owned(), b.handle().hashname())].into();
-    let listen = "127.0.0.1:0".parse().expect("an address");
-    setup.http.gateway = Some(GatewaySetup { listen, names });
-    let a = Engine::start(setup).expect("a");
-    meet(&a, &b);
-    (a, b)
-}
-
-fn backed(web: &Web) -> (Engine, Engine) {
-    let backend = Backend { address: web.address, pass_host: false };
-    pair(|setup| setup.http.backend = Some(backend))
-}
+use common::PATIENCE;
+use trunkline::http::{Backend, Body, CallError, HASHNAME_HEADER, Method, Response};
+use trunkline::{Engine, StreamError, StreamOptions};
+use web::{Seen, Web, backed, pair};
 
 /// What a server says to these bytes before it closes, asked over a raw `req` stream.
 fn raw(a: &Engine, b: &Engine, request: &[u8]) -> String {

@@ -150,6 +150,15 @@ impl Rest {
         Self(Some(inner))
     }
 
+    /// No body.
+    pub(super) const fn nothing() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
     /// The body itself, for somebody else to read.
     pub(super) const fn take(&mut self) -> Option<Incoming> {
         self.0.take()
@@ -207,7 +216,7 @@ impl HttpBody for Passing {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.0.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -14,9 +14,9 @@ use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::switch::streams::Open;
 
 use super::body::{Arriving, Body, wait};
+use super::exchange::Failed;
 use super::label::to_label;
 use super::patient::Patient;
-use super::serve::Failed;
 use super::{Job, asker, patience};
 use crate::handle::Handle;
 use crate::stream::{Stream, StreamError};
@@ -171,8 +171,8 @@ async fn ask(
 ) -> Result<hyper::Response<Incoming>, CallError> {
     let failed = |error: hyper::Error| match Failed::from(error) {
         Failed::Stream(error) => CallError::Stream(error),
-        Failed::Http(why) => CallError::Http(why),
-        Failed::TimedOut => CallError::TimedOut,
+        Failed::Ended(why) | Failed::Http(why) => CallError::Http(why),
+        Failed::TimedOut | Failed::Absent => CallError::TimedOut,
     };
     let io = TokioIo::new(Patient::new(stream));
     let (mut sender, connection) = asker().handshake(io).await.map_err(failed)?;

@@ -107,16 +107,15 @@ pub(super) fn to_peer(head: &mut request::Parts) {
     reconnect(&mut head.headers, upgrade, trailers);
 }
 
-/// What this hop says about its own connection: it serves one request.
+/// What this hop says about its own connection.
 fn reconnect(headers: &mut HeaderMap, upgrade: bool, trailers: bool) {
     if upgrade {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         return;
     }
-    headers
-        .insert(CONNECTION, HeaderValue::from_static(if trailers { "close, te" } else { "close" }));
     if trailers {
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
@@ -227,7 +226,7 @@ mod tests {
         assert_eq!(names(&head), expected);
         assert_eq!(head.headers[HOST], "127.0.0.1:80");
         assert_eq!(head.headers["x-forwarded-host"], "wiki.localhost:8480");
-        assert_eq!(head.headers[CONNECTION], "close, te");
+        assert_eq!(head.headers[CONNECTION], "te");
         assert_eq!(head.headers[TE], "trailers");
         assert_eq!(head.headers[HASHNAME_HEADER], "ab".repeat(32));
         assert_eq!(head.uri, "/x?y=1");

@@ -20,10 +20,11 @@ use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::switch::streams::{Code, Open};
 
 use super::body::{Outgoing, Rest};
+use super::exchange::{Failed, Kept, exchange};
 use super::forward::{self, Refusal};
 use super::label::from_label;
 use super::patient::Patient;
-use super::serve::{Failed, exchange, page, refuse};
+use super::serve::{page, refuse};
 use super::{Place, Places, Site, reader};
 use crate::handle::Handle;
 use crate::stream::StreamError;
@@ -64,7 +65,12 @@ impl Gateway {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, place: Arc<Place>) -> Response<Outgoing> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        place: Arc<Place>,
+        kept: &Kept<Hashname>,
+    ) -> Response<Outgoing> {
         let (mut head, body) = request.into_parts();
         let body = Rest::new(body);
         if let Err(refusal) = forward::judge(&head).and_then(|()| judge_origin(&head)) {
@@ -76,11 +82,11 @@ impl Gateway {
             Err((status, text)) => return page(status, &text),
         };
         forward::to_peer(&mut head);
-        let stream = match self.handle.open_stream(peer, Open::Req, Priority::DEFAULT) {
-            Ok(stream) => stream,
-            Err(error) => return failed(&peer, &Failed::Stream(error)),
+        let stream = async || {
+            let opened = self.handle.open_stream(peer, Open::Req, Priority::DEFAULT);
+            opened.map_err(Failed::Stream)
         };
-        match exchange(stream, Request::from_parts(head, body), place).await {
+        match exchange(kept, peer, stream, Request::from_parts(head, body), place).await {
             Ok(answer) => answer,
             Err(why) => failed(&peer, &why),
         }
@@ -89,9 +95,10 @@ impl Gateway {
 
 async fn serve(gateway: Arc<Gateway>, socket: TcpStream, place: Arc<Place>) {
     let _ = socket.set_nodelay(true);
+    let kept = Arc::new(Kept::none());
     let answer = move |request| {
-        let (gateway, place) = (gateway.clone(), place.clone());
-        async move { Ok::<_, Infallible>(gateway.answer(request, place).await) }
+        let (gateway, place, kept) = (gateway.clone(), place.clone(), kept.clone());
+        async move { Ok::<_, Infallible>(gateway.answer(request, place, &kept).await) }
     };
     let io = TokioIo::new(Patient::new(socket));
     if let Err(error) = reader().serve_connection(io, service_fn(answer)).with_upgrades().await {
@@ -158,7 +165,10 @@ fn failed(peer: &Hashname, why: &Failed) -> Response<Outgoing> {
             (StatusCode::BAD_GATEWAY, format!("No way to {short}, or it does not answer.\n"))
         }
         Failed::Stream(error) => (StatusCode::BAD_GATEWAY, format!("{short}: {error}.\n")),
-        Failed::Http(why) => (StatusCode::BAD_GATEWAY, format!("{short} made no sense: {why}.\n")),
+        Failed::Absent => (StatusCode::BAD_GATEWAY, format!("No way to {short}.\n")),
+        Failed::Ended(why) | Failed::Http(why) => {
+            (StatusCode::BAD_GATEWAY, format!("{short} made no sense: {why}.\n"))
+        }
     };
     page(status, &text)
 }

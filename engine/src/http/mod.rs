@@ -18,6 +18,7 @@
 
 mod body;
 mod call;
+mod exchange;
 mod forward;
 mod gateway;
 mod label;
@@ -33,7 +34,7 @@ use std::thread::JoinHandle;
 
 use hyper::server::conn::http1;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use trunkline_proto::base::Hashname;
 use trunkline_proto::switch::streams::Code;
 
@@ -53,6 +54,9 @@ pub(crate) use service::Service;
 pub(crate) const MOST: usize = 256;
 /// How many of them peers may have, so that there is room for browsers, and each single peer.
 const THEIRS: (usize, usize) = (192, 64);
+/// Connections to servers and peers that are kept between requests. Fewer than a peer gives one
+/// asker: who keeps them may still ask.
+const KEPT: usize = 48;
 /// Most bytes of a message's head, and of what is read ahead.
 const HEAD_BYTES: usize = 64 << 10;
 /// Most header fields of one message.
@@ -205,12 +209,15 @@ pub(crate) struct Site {
     backend: Option<Backend>,
     service: Option<Service>,
     places: Places,
+    /// Room for connections that are kept.
+    kept: Arc<Semaphore>,
 }
 
 impl Site {
     fn new(setup: &HttpSetup) -> Self {
         let (backend, service) = (setup.backend, setup.service.clone());
-        Self { backend, service, places: Places::default() }
+        let kept = Arc::new(Semaphore::new(KEPT));
+        Self { backend, service, places: Places::default(), kept }
     }
 }
 

@@ -1,8 +1,18 @@
-//! A web server that remembers, byte by byte, what it was asked: for tests of what reaches it.
+//! A web server that remembers, byte by byte, what it was asked, and two nodes before it: for tests
+//! of what reaches it.
+
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use trunkline::config::Transport;
+use trunkline::http::{Backend, GatewaySetup};
+use trunkline::proto::stage::plan::Plan;
+use trunkline::{Engine, Setup};
+
+use crate::common::{linked, listening, meet};
 
 /// One request as it arrived.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +21,8 @@ pub(crate) struct Seen {
     /// Names in lower case.
     pub(crate) head: Vec<(String, String)>,
     pub(crate) trailers: Vec<(String, String)>,
+    /// Which connection it came over, counted from 0.
+    pub(crate) connection: usize,
 }
 
 /// The server, for the life of the process.
@@ -26,9 +38,14 @@ impl Web {
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let all = seen.clone();
         let run = move || {
-            for socket in listener.incoming().map_while(Result::ok) {
+            for (connection, socket) in listener.incoming().map_while(Result::ok).enumerate() {
                 let all = all.clone();
-                let serve = move || while serve(&socket, &all).is_some() {};
+                let serve = move || {
+                    let mut earlier = 0;
+                    while serve(&socket, &all, connection, earlier).is_some() {
+                        earlier += 1;
+                    }
+                };
                 std::thread::Builder::new().spawn(serve).expect("a thread");
             }
         };
@@ -50,6 +67,26 @@ impl Web {
     }
 }
 
+/// A asks, B serves as `change` says; A's gateway calls it `wiki`.
+pub(crate) fn pair(change: impl FnOnce(&mut Setup)) -> (Engine, Engine) {
+    let plan = Plan::collapsed(1);
+    let mut setup = listening(0, plan, Transport::Plain);
+    change(&mut setup);
+    let b = Engine::start(setup).expect("b");
+    let mut setup = linked(1, plan, Transport::Plain, &[&b]);
+    let names = [("wiki".to_owned(), b.handle().hashname())].into();
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    setup.http.gateway = Some(GatewaySetup { listen, names });
+    let a = Engine::start(setup).expect("a");
+    meet(&a, &b);
+    (a, b)
+}
+
+pub(crate) fn backed(web: &Web) -> (Engine, Engine) {
+    let backend = Backend { address: web.address, pass_host: false };
+    pair(|setup| setup.http.backend = Some(backend))
+}
+
 fn line(reader: &mut impl BufRead) -> Option<String> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|n| *n > 0)?;
@@ -66,13 +103,18 @@ fn fields(reader: &mut impl BufRead) -> Option<Vec<(String, String)>> {
 }
 
 /// Answers one request; none when the connection is over.
-fn serve(mut socket: &TcpStream, all: &Mutex<Vec<Seen>>) -> Option<()> {
+fn serve(
+    mut socket: &TcpStream,
+    all: &Mutex<Vec<Seen>>,
+    connection: usize,
+    earlier: u32,
+) -> Option<()> {
     let mut reader = BufReader::new(socket);
     let request = line(&mut reader)?;
     let head = fields(&mut reader)?;
     let number = all.lock().expect("a lock").len();
     let has = |name: &str| head.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    let seen = Seen { line: request.clone(), head: head.clone(), trailers: Vec::new() };
+    let seen = Seen { line: request.clone(), head: head.clone(), trailers: Vec::new(), connection };
     all.lock().expect("a lock").push(seen);
     if has("expect").is_some() {
         socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
@@ -99,6 +141,9 @@ fn serve(mut socket: &TcpStream, all: &Mutex<Vec<Seen>>) -> Option<()> {
     let body = String::from_utf8_lossy(&body).into_owned();
     let answer = match target.split(' ').nth(1)? {
         "/none" => "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+        // A server that has had enough of a connection, and notices when it is asked once more.
+        "/never" => return None,
+        "/first" if earlier > 0 => return None,
         "/length" => "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n".to_owned(),
         "/trailers" => "HTTP/1.1 200 OK\r\nTrailer: x-after\r\nTransfer-Encoding: chunked\r\n\r\n\
                         4\r\nwith\r\n0\r\nx-after: yes\r\n\r\n"
