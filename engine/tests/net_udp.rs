@@ -161,8 +161,8 @@ fn come_apart_again(addr: SocketAddr) {
     let mut buffers = RecvBuffers::new();
     let mut batch = SendBatch::new(1000);
     // Long runs (handed out in place), a short run (copied), a lone datagram, a last one that is
-    // shorter.
-    for (count, len) in [(200, 1200), (3, 200), (1, 900), (50, 300)] {
+    // shorter; the same of the size of jumbo frames.
+    for (count, len) in [(200, 1200), (3, 200), (1, 900), (50, 300), (20, 8_800), (1, 8_800)] {
         for i in 0..count {
             batch.push(b.local_addr(), frame(i, len)).unwrap();
         }
@@ -178,6 +178,23 @@ fn come_apart_again(addr: SocketAddr) {
     let counters = buffers.counters();
     assert!(counters.runs >= 4, "{counters:?}");
     assert!(counters.calls < counters.datagrams / 4, "{counters:?}");
+}
+
+#[test]
+fn a_lone_datagram_keeps_no_more_room_than_its_kind_needs() {
+    let (a, mut b) = (port(V4), coalescing_port(V4));
+    if !b.coalesces() {
+        eprintln!("SKIPPED: this kernel has no UDP_GRO");
+        return;
+    }
+    let (mut batch, mut buffers) = (SendBatch::new(1), RecvBuffers::new());
+    for (len, most) in [(100, SLOT_BYTES), (SLOT_BYTES, SLOT_BYTES), (8_800, 9_216)] {
+        batch.push(b.local_addr(), frame(len, len)).unwrap();
+        send_all(&a, &mut batch);
+        let got = receive(&mut b, &mut buffers, 1);
+        let (_, bytes) = &got[0];
+        assert!(bytes.len() == len && bytes.capacity() <= most, "{len}: {}", bytes.capacity());
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@
 //! go, and its memory is freed with its last frame.
 //!
 //! With coalesced receipt (`UDP_GRO`) a slot takes a whole run of datagrams. A long run is handed
-//! out in pieces of its slot (no copy, but no spare room either); a short one is copied to ordinary
-//! slots, because a few hundred bytes must not keep 64 KiB alive.
+//! out in pieces of its slot (no copy, but no spare room either); a short one is copied to slots of
+//! its datagrams' size, because a few hundred bytes must not keep 64 KiB alive.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,9 +21,11 @@ use bytes::BytesMut;
 use super::sys::{Arrival, BATCH, RecvScratch};
 
 /// Room of one datagram slot in bytes. Longer datagrams are dropped and counted as truncated,
-/// unless receipt is coalesced. Nothing this node speaks comes near it: packets are made for paths
-/// of 1,500 bytes.
+/// unless receipt is coalesced: then the larger datagrams that were tried are never answered, and
+/// packets are made for paths of 1,500 bytes.
 pub const SLOT_BYTES: usize = 2048;
+/// Room of a slot for a datagram as jumbo frames carry them.
+const JUMBO_BYTES: usize = 9_216;
 /// Room of a slot for a coalesced run: more than the largest IP packet.
 const RUN_BYTES: usize = 65_536;
 /// Runs cut from one slab. A frame that is kept for long keeps its slab, so that these are no larger
@@ -131,6 +133,7 @@ pub struct RecvCounters {
 /// The receiving side's memory; one per receiving thread.
 pub struct RecvBuffers {
     singles: Slots,
+    jumbos: Slots,
     runs: Slots,
     scratch: RecvScratch,
     counters: RecvCounters,
@@ -147,6 +150,7 @@ impl RecvBuffers {
     pub fn new() -> Self {
         RecvBuffers {
             singles: Slots::new(SLOT_BYTES, BATCH),
+            jumbos: Slots::new(JUMBO_BYTES, SLOT_BYTES * BATCH / JUMBO_BYTES),
             runs: Slots::new(RUN_BYTES, RUNS_PER_SLAB),
             scratch: RecvScratch::new(),
             counters: RecvCounters::default(),
@@ -234,7 +238,7 @@ impl RecvBuffers {
         let segment = segment.unwrap_or(length).clamp(1, length.max(1));
         self.counters.runs += u64::from(segment < length);
         let mut taken = 0;
-        if length >= COPY_BELOW || segment > SLOT_BYTES {
+        if length >= COPY_BELOW || segment > JUMBO_BYTES {
             let mut run = self.runs.remove(index);
             while run.len() > segment {
                 let frame = run.split_to(segment);
@@ -246,7 +250,8 @@ impl RecvBuffers {
         }
         let Some(run) = self.runs.offered.get_mut(index) else { return 0 };
         for piece in run.chunks(segment) {
-            let mut frame = self.singles.take();
+            let fits = piece.len() <= SLOT_BYTES;
+            let mut frame = if fits { self.singles.take() } else { self.jumbos.take() };
             frame.extend_from_slice(piece);
             self.counters.datagrams += 1;
             self.counters.bytes += piece.len() as u64;

@@ -8,7 +8,8 @@
 pub enum DropReason {
     /// Shorter than its format, or a length inside points past its end.
     Truncated,
-    /// Larger than its format allows.
+    /// Larger than its format allows, or than this machine's device takes: also a try whether a
+    /// path takes larger datagrams.
     Oversized,
     /// The bytes are not of the format they claim.
     Malformed,

@@ -15,6 +15,10 @@
 //! may change to one that swallows the large and lets the small ones through, so that the line is
 //! never silent. Streams notice what they lose, and a size in use is tried again now and then.
 //! Sockets see to it that no datagram is cut on the way, or a size would be proved by pieces.
+//!
+//! What Ethernet usually takes is tried first, since most paths take that and no more. Where it
+//! passes, jumbo frames are tried next: between machines of one data centre, or on one machine, a
+//! datagram that is six times as large costs hardly more.
 
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -22,11 +26,14 @@ use std::net::SocketAddr;
 use super::paths::MAX_DATAGRAM;
 use crate::base::Instant;
 
-/// Sizes to try, the largest first, as the payload of UDP: what Ethernet takes, and what is left of
-/// it behind the usual tunnels.
-const SIZES_V4: [usize; 2] = [1_472, 1_400];
+/// Sizes to try, the largest first, as the payload of UDP: what jumbo frames take (9,000 bytes, or
+/// the 8,896 of clouds, or less behind a tunnel), what Ethernet takes, and what is left of that
+/// behind the usual tunnels.
+const SIZES_V4: [usize; 3] = [8_800, 1_472, 1_400];
 /// The same with the header of IPv6.
-const SIZES_V6: [usize; 2] = [1_452, 1_380];
+const SIZES_V6: [usize; 3] = [8_800, 1_452, 1_380];
+/// The size that is tried first, Ethernet's.
+const FIRST: usize = 1;
 /// How often a size is tried.
 const TRIES: u32 = 3;
 /// From one try to the next.
@@ -61,6 +68,13 @@ enum State {
     Proved { index: Option<usize>, since: Instant, raise: Instant, used: bool },
     /// This size passed and is tried again.
     Confirming { index: usize, raise: Instant, trial: Trial },
+}
+
+impl State {
+    /// The search from its beginning.
+    const fn anew(now: Instant) -> Self {
+        Self::Trying { index: FIRST, held: None, trial: Trial::at(now) }
+    }
 }
 
 /// One size on trial: how often it was sent, what its answer says, and when it is sent again.
@@ -109,7 +123,7 @@ pub(super) enum Due {
     Narrowed,
 }
 
-fn sizes(to: &SocketAddr) -> [usize; 2] {
+const fn sizes(to: &SocketAddr) -> [usize; 3] {
     if to.is_ipv4() { SIZES_V4 } else { SIZES_V6 }
 }
 
@@ -129,7 +143,7 @@ impl Width {
     /// The line carries streams and goes to `to`: its size is worth knowing.
     pub(super) fn widen(&mut self, now: Instant, to: SocketAddr) {
         if self.to != Some(to) {
-            let state = State::Trying { index: 0, held: None, trial: Trial::at(now) };
+            let state = State::anew(now);
             *self = Self { to: Some(to), state, suspected: None };
         }
     }
@@ -158,12 +172,13 @@ impl Width {
             return false;
         }
         let again = self.suspected.replace(now).is_some_and(|at| now.since(at) < REST);
-        self.state = if again {
-            State::Resting(now + REST)
-        } else {
-            State::Trying { index: 0, held: None, trial: Trial::at(now) }
-        };
+        self.state = if again { State::Resting(now + REST) } else { State::anew(now) };
         true
+    }
+
+    /// Whether streams lost what was large a while ago.
+    fn is_suspect(&self, now: Instant) -> bool {
+        self.suspected.is_some_and(|at| now.since(at) < RAISE)
     }
 
     /// What time demands. `token` is for a new try.
@@ -202,7 +217,7 @@ impl Width {
             return;
         }
         self.state = match self.state {
-            State::Resting(_) => State::Trying { index: 0, held: None, trial: Trial::at(now) },
+            State::Resting(_) => State::anew(now),
             State::Proved { index: Some(index), raise, .. } if index == 0 || raise > now => {
                 State::Confirming { index, raise, trial: Trial::at(now) }
             }
@@ -216,8 +231,10 @@ impl Width {
     /// A try was answered: whether the size is another now. `None` if it was none of these.
     pub(super) fn answered(&mut self, now: Instant, token: u64) -> Option<bool> {
         match self.state {
-            State::Trying { index, trial, .. } if trial.is_answered_by(token) => {
-                let (index, raise) = (Some(index), now + RAISE);
+            State::Trying { index, held, trial } if trial.is_answered_by(token) => {
+                // Larger ones have not been tried yet, unless they were and got lost later.
+                let more = index == FIRST && held.is_none() && !self.is_suspect(now);
+                let (index, raise) = (Some(index), if more { now } else { now + RAISE });
                 self.state = State::Proved { index, since: now, raise, used: false };
                 Some(true)
             }

@@ -34,10 +34,12 @@ const SOON: Duration = Duration::from_secs(9);
 fn s22_the_largest_datagrams_that_pass_are_found_in_a_few_tries() {
     let to6: SocketAddr = "[2001:db8::1]:1".parse().unwrap();
     let cases = [
-        (v4(1), 1_500, 1_472, 1),
+        (v4(1), 9_000, 8_800, 2),
+        (v4(1), 1_500, 1_472, 4),
         (v4(1), 1_450, 1_400, 4),
         (v4(1), 1_300, MAX_DATAGRAM, 6),
-        (to6, 1_460, 1_452, 1),
+        (to6, 9_000, 8_800, 2),
+        (to6, 1_460, 1_452, 4),
     ];
     for (to, fits, expected, tries) in cases {
         let mut width = Width::default();
@@ -46,6 +48,32 @@ fn s22_the_largest_datagrams_that_pass_are_found_in_a_few_tries() {
         let (sent, ..) = pass(&mut width, T0, SOON, fits);
         assert_eq!((width.of(to), sent), (expected, tries), "{fits}");
     }
+}
+
+#[test]
+fn s22_what_ethernet_takes_is_in_use_before_larger_ones_are_tried() {
+    let mut width = Width::default();
+    width.widen(T0, v4(1));
+    let Due::Try(_, 1_472, token) = width.due(T0, 7) else { panic!() };
+    assert_eq!(width.answered(T0, token), Some(true));
+    let Due::Try(_, 8_800, token) = width.due(T0, 8) else { panic!() };
+    assert_eq!(width.of(v4(1)), 1_472);
+    assert_eq!(width.answered(T0, token), Some(true));
+    assert_eq!(width.of(v4(1)), 8_800);
+}
+
+#[test]
+fn s22_jumbo_frames_that_get_lost_are_not_tried_again_for_ten_minutes() {
+    let to = v4(1);
+    let mut width = Width::default();
+    width.widen(T0, to);
+    let (.., now) = pass(&mut width, T0, SOON, 9_000);
+    assert_eq!(width.of(to), 8_800);
+    assert!(width.suspect(now));
+    let (.., now) = pass(&mut width, now, RAISE - SOON, 9_000);
+    assert_eq!(width.of(to), 1_472);
+    pass(&mut width, now, 2 * SOON, 9_000);
+    assert_eq!(width.of(to), 8_800);
 }
 
 #[test]
@@ -80,7 +108,7 @@ fn s22_a_size_in_use_is_tried_again_and_taken_back_when_it_does_not_pass() {
     let mut width = Width::default();
     width.widen(T0, to);
     let (.., now) = pass(&mut width, T0, SOON, 2_000);
-    assert_eq!(width.deadline(to), None, "nobody makes use of it");
+    assert!(width.deadline(to) > Some(now + CONFIRM), "nobody makes use of it");
     assert!(!width.sent(MAX_DATAGRAM) && width.sent(1_472) && !width.sent(1_472));
     let (sent, narrowed, now) = pass(&mut width, now, CONFIRM, 2_000);
     assert_eq!((sent, narrowed, width.of(to)), (1, 0, 1_472));
