@@ -30,11 +30,12 @@ use super::sys;
 /// Connections the kernel finishes on its own before somebody accepts them.
 const BACKLOG: i32 = 1024;
 
-/// Where fields stand in `struct tcp_info`, counted in 32-bit words: `tcpi_rtt`, `tcpi_bytes_acked`
-/// (two words), `tcpi_min_rtt` and `tcpi_busy_time` (two words); times are microseconds.
-const INFO: (usize, usize, usize, usize) = (17, 30, 37, 42);
+/// Where fields stand in `struct tcp_info`, counted in 32-bit words: `tcpi_snd_mss`, `tcpi_rtt`,
+/// `tcpi_bytes_acked` (two words), `tcpi_min_rtt` and `tcpi_busy_time` (two words); times are
+/// microseconds.
+const INFO: (usize, usize, usize, usize, usize) = (4, 17, 30, 37, 42);
 /// Words of it that are asked for.
-const INFO_WORDS: usize = INFO.3 + 2;
+const INFO_WORDS: usize = INFO.4 + 2;
 /// The flag of `SO_BUF_LOCK` for the receive buffer; the other one is the send buffer's.
 const RECEIVE_LOCKED: u32 = 2;
 /// Most that [`bound_held`] can bound: twice the usual `net.core.wmem_max`, as the kernel doubles.
@@ -163,6 +164,9 @@ pub fn unsent_bytes(stream: &TcpStream) -> io::Result<usize> {
 /// How fast a connection's path takes bytes, as the kernel measures it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace {
+    /// The largest segment sent, in bytes. Who has less than two unread may acknowledge when it
+    /// suits (RFC 9293, 3.8.6.3).
+    pub segment: u64,
     /// The round trip lately, averaged.
     pub round_trip: Duration,
     /// The least one seen in the last minutes.
@@ -189,8 +193,9 @@ pub fn pace(stream: &TcpStream) -> io::Result<Pace> {
         let [e, f, g, h] = word(at + 1).to_ne_bytes();
         u64::from_ne_bytes([a, b, c, d, e, f, g, h])
     };
-    let (round_trip, acknowledged, least, busy) = INFO;
+    let (segment, round_trip, acknowledged, least, busy) = INFO;
     Ok(Pace {
+        segment: word(segment).into(),
         round_trip: Duration::from_micros(word(round_trip).into()),
         least_round_trip: Duration::from_micros(word(least).into()),
         acknowledged: long(acknowledged),

@@ -55,11 +55,11 @@ struct Bounds {
 }
 
 impl Bounds {
-    /// For a link that drains so many bytes a millisecond and takes so long for a round trip.
-    fn of(bytes_per_ms: u64, round_trip: Duration) -> Self {
+    /// For a link that drains so many bytes a millisecond.
+    fn of(bytes_per_ms: u64, pace: &Pace) -> Self {
         let unsent = (bytes_per_ms / 2).clamp(UNSENT.0, UNSENT.1);
-        let us = micros(round_trip).saturating_mul(2).saturating_add(500);
-        let held = (bytes_per_ms.saturating_mul(us) / 1_000).max(HELD_LEAST);
+        let us = micros(pace.least_round_trip).saturating_mul(2).saturating_add(500);
+        let held = (bytes_per_ms.saturating_mul(us) / 1_000).max(few(pace));
         let held = usize::try_from(held).ok();
         let held = held.filter(|h| *h <= tcp::HELD_MAX && bytes_per_ms < NARROW);
         Self { unsent: u32::try_from(unsent).unwrap_or(u32::MAX), held }
@@ -70,9 +70,8 @@ impl Bounds {
     fn if_queued(pace: &Pace, carried: u64, busy: Duration) -> Option<Self> {
         let rate = per_ms(carried, busy);
         let waits = pace.round_trip.saturating_sub(pace.least_round_trip * 2);
-        // A few bytes are no queue: who acknowledges them only takes its time.
-        let queued = waits > QUEUED && rate.saturating_mul(micros(waits)) / 1_000 >= HELD_LEAST;
-        queued.then(|| Self::of(rate, pace.least_round_trip))
+        let queued = waits > QUEUED && rate.saturating_mul(micros(waits)) / 1_000 >= few(pace);
+        queued.then(|| Self::of(rate, pace))
     }
 
     /// Whether the difference is worth telling the kernel.
@@ -153,12 +152,12 @@ impl Late {
         if elapsed < SPAN {
             return;
         }
-        let round_trip = tcp::pace(transport.socket()).unwrap_or_default().least_round_trip;
-        if elapsed < round_trip {
+        let pace = tcp::pace(transport.socket()).unwrap_or_default();
+        if elapsed < pace.least_round_trip {
             return;
         }
         self.backlog = Some((now, 0));
-        self.tell(Bounds::of(per_ms(taken, elapsed), round_trip), transport);
+        self.tell(Bounds::of(per_ms(taken, elapsed), &pace), transport);
     }
 
     /// Tells the kernel, if it is worth it.
@@ -177,6 +176,13 @@ impl Late {
     }
 }
 
+/// Bytes that are no queue: a few, and two segments, since who has not got more may acknowledge them
+/// when it suits. Between programs of one machine segments have 64 KiB, and are acknowledged when
+/// they are read.
+fn few(pace: &Pace) -> u64 {
+    HELD_LEAST.max(2 * pace.segment)
+}
+
 /// Bytes a millisecond.
 fn per_ms(bytes: u64, elapsed: Duration) -> u64 {
     bytes.saturating_mul(1_000) / micros(elapsed).max(1)
@@ -192,28 +198,34 @@ mod tests {
 
     const MBIT_PER_MS: u64 = 125;
 
+    /// A path of Ethernet that takes so long for a round trip, nothing waiting.
+    fn pace(least_round_trip: Duration) -> Pace {
+        Pace { segment: 1_448, round_trip: least_round_trip, least_round_trip, ..Pace::default() }
+    }
+
     fn held(mbit: u64, round_trip_ms: u64) -> Option<usize> {
-        Bounds::of(mbit * MBIT_PER_MS, Duration::from_millis(round_trip_ms)).held
+        Bounds::of(mbit * MBIT_PER_MS, &pace(Duration::from_millis(round_trip_ms))).held
     }
 
     #[test]
     fn b3_a_narrow_link_holds_little_however_slow() {
         assert_eq!(held(1, 0), Some(16 << 10));
         assert_eq!(held(1_000, 0), Some(62_500));
-        assert_eq!(Bounds::of(0, Duration::ZERO).unsent, 4 << 10);
+        assert_eq!(Bounds::of(0, &pace(Duration::ZERO)).unsent, 4 << 10);
     }
 
     #[test]
     fn b3_wide_or_long_links_are_left_to_the_kernel() {
         assert_eq!(held(2_000, 0), None);
         assert_eq!(held(1_000, 50), None);
-        assert_eq!(Bounds::of(u64::MAX, Duration::MAX), Bounds { unsent: 1 << 20, held: None });
+        let widest = Bounds::of(u64::MAX, &pace(Duration::MAX));
+        assert_eq!(widest, Bounds { unsent: 1 << 20, held: None });
     }
 
     #[test]
     fn b3_a_bound_grows_with_the_rate_it_allows() {
         let (round_trip, mut rate) = (Duration::from_millis(10), 1_600);
-        while let Some(held) = Bounds::of(rate, round_trip).held {
+        while let Some(held) = Bounds::of(rate, &pace(round_trip)).held {
             let allowed = held as u64 / 10;
             assert!(allowed >= 2 * rate, "{allowed} bytes/ms after {rate}");
             rate = allowed;
@@ -224,15 +236,25 @@ mod tests {
     fn b3_a_link_that_never_blocks_is_bounded_once_its_round_trips_grow() {
         let (least, busy) = (Duration::from_micros(50), Duration::from_millis(40));
         let bounds = |mbit: u64, us| {
-            let round_trip = Duration::from_micros(us);
-            let pace = Pace { round_trip, least_round_trip: least, ..Pace::default() };
+            let pace = Pace { round_trip: Duration::from_micros(us), ..pace(least) };
             Bounds::if_queued(&pace, 40 * mbit * MBIT_PER_MS, busy)
         };
         assert_eq!(bounds(1_000, 600), None);
-        assert_eq!(bounds(1_000, 700), Some(Bounds::of(1_000 * MBIT_PER_MS, least)));
+        assert_eq!(bounds(1_000, 700), Some(Bounds::of(1_000 * MBIT_PER_MS, &pace(least))));
         // Acknowledged when it suits: 3 Mbit/s, and 40 ms late.
         assert_eq!(bounds(3, 40_000), None);
-        assert_eq!(bounds(3, 50_000), Some(Bounds::of(3 * MBIT_PER_MS, least)));
+        assert_eq!(bounds(3, 50_000), Some(Bounds::of(3 * MBIT_PER_MS, &pace(least))));
+    }
+
+    #[test]
+    fn b3_two_segments_that_are_acknowledged_when_they_are_read_are_no_queue() {
+        let near = Pace { segment: 65_483, ..pace(Duration::from_micros(20)) };
+        let after = |us| Pace { round_trip: Duration::from_micros(us), ..near };
+        // 100 MB a second, the reader a millisecond late, and two.
+        let (carried, busy) = (100_000 * 40, Duration::from_millis(40));
+        assert_eq!(Bounds::if_queued(&after(1_000), carried, busy), None);
+        let bounds = Bounds::if_queued(&after(2_000), carried, busy);
+        assert_eq!(bounds.and_then(|b| b.held), Some(2 * 65_483));
     }
 
     #[test]
