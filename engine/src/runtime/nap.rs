@@ -7,6 +7,12 @@
 //!
 //! Under light load nothing waits: below [`BUSY`] packages a second there are no naps. Nor are
 //! there any when pieces are large, as then neighbours batch, or this worker has enough to do.
+//!
+//! With many links a short nap gathers nothing for any of them: a hundred links that bring a package
+//! each every millisecond are a round of a hundred reads, whatever came in 100 µs. So where a round
+//! brings a few packages a link, the nap is [`SHARE`] times as long as the round was. Whoever asks is
+//! answered later by about as much as the round makes everybody wait anyway, and the worker is busy
+//! for a third of the time instead of for all of it.
 
 use std::time::Duration;
 
@@ -20,8 +26,13 @@ const BUSY: u64 = 50_000;
 const WINDOW: u64 = 2_000;
 /// Packages of one link in one round from which on it needs no nap.
 const ENOUGH: u32 = 32;
-/// How long a nap is meant to be. The kernel makes it about 60 µs longer.
-const NAP: Duration = Duration::from_micros(100);
+/// The same for a nap that is longer than the shortest.
+const FEW: u32 = 8;
+/// How long the shortest and the longest nap are meant to be. The kernel makes them about 60 µs
+/// longer.
+const NAP: (Duration, Duration) = (Duration::from_micros(100), Duration::from_micros(1_500));
+/// How many times a round a nap lasts when links brought few packages each.
+const SHARE: u32 = 2;
 
 /// Counts what came and decides.
 #[derive(Debug)]
@@ -37,16 +48,25 @@ impl Nap {
         Self { since: Instant::ZERO, packages: 0, busy: false }
     }
 
-    /// How long to rest after a round that began at `now` and in which links brought `moved`.
-    pub(crate) fn after(&mut self, now: Instant, moved: Moved) -> Option<Duration> {
+    /// How long to rest after a round that began at `now`, took so long, and in which links brought
+    /// `moved`.
+    pub(crate) fn after(
+        &mut self,
+        now: Instant,
+        took: impl FnOnce() -> Duration,
+        moved: Moved,
+    ) -> Option<Duration> {
         self.packages += u64::from(moved.packages);
         let elapsed = now.as_micros().saturating_sub(self.since.as_micros());
         if elapsed >= WINDOW {
             self.busy = self.packages * 1_000_000 / elapsed >= BUSY;
             (self.since, self.packages) = (now, 0);
         }
-        let few = moved.packages < moved.links.saturating_mul(ENOUGH);
-        (self.busy && few && moved.packages > 0).then_some(NAP)
+        let below = |a_link: u32| moved.packages < moved.links.saturating_mul(a_link);
+        if !self.busy || moved.packages == 0 || !below(ENOUGH) {
+            return None;
+        }
+        Some(if below(FEW) { (took() * SHARE).clamp(NAP.0, NAP.1) } else { NAP.0 })
     }
 }
 
@@ -59,7 +79,7 @@ mod tests {
         let mut nap = Nap::new();
         let moved = Moved { links: 1, packages };
         let rounds = (1..=100_000 / every).map(|i| Instant::from_micros(1_000_000 + i * every));
-        rounds.filter(|now| nap.after(*now, moved).is_some()).count()
+        rounds.filter(|now| nap.after(*now, || Duration::ZERO, moved).is_some()).count()
     }
 
     #[test]
@@ -84,6 +104,23 @@ mod tests {
         let mut nap = Nap::new();
         let burst = Moved { links: 1, packages: 1 };
         let later = |i: u64| Instant::from_micros(5_000_000 + i);
-        assert!((0..100).all(|i| nap.after(later(i), burst).is_none()));
+        assert!((0..100).all(|i| nap.after(later(i), || Duration::ZERO, burst).is_none()));
+    }
+
+    #[test]
+    fn c8_rounds_of_many_links_that_bring_little_make_longer_naps() {
+        let after = |links, packages, took| {
+            let mut nap = Nap::new();
+            let moved = Moved { links, packages };
+            let rounds = (0..10).map(|i| Instant::from_micros(9_000_000 + i * 1_000));
+            let naps = rounds.map(|now| nap.after(now, || Duration::from_micros(took), moved));
+            naps.last().flatten().map(|nap| nap.as_micros())
+        };
+        assert_eq!(after(100, 200, 700), Some(1_400));
+        assert_eq!(after(100, 200, 900), Some(1_500), "and no longer ones than that");
+        assert_eq!(after(1, 2, 10), None, "2,000 a second");
+        assert_eq!(after(10, 100, 700), Some(100), "ten packages a link");
+        assert_eq!(after(10, 70, 20), Some(100));
+        assert_eq!(after(10, 320, 700), None);
     }
 }

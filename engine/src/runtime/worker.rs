@@ -218,7 +218,8 @@ impl Worker {
 
     /// Lets more come together, if what comes is much and small.
     fn rest(&mut self, now: Instant) {
-        let nap = self.nap.after(now, self.readers.take_moved());
+        let took = || self.clock.now().since(now);
+        let nap = self.nap.after(now, took, self.readers.take_moved());
         if let Some(nap) = nap.filter(|_| self.readers.unread() == 0 && !self.writers.is_busy()) {
             std::thread::park_timeout(nap);
         }
