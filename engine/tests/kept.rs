@@ -70,12 +70,13 @@ fn s9_s12_what_must_not_arrive_twice_has_a_connection_of_its_own_from_the_start(
         ("GET", "/a", ""),
         ("POST", "/b", "word=1"),
         ("POST", "/c", ""),
-        ("PUT", "/d", "a body cannot be sent twice"),
+        ("DELETE", "/d", ""),
+        ("PUT", "/e", "a body cannot be sent twice"),
     ] {
         assert_eq!(browser.ask(method, target, body), (200, format!("{method} {target} {body}")));
     }
     let connections: Vec<_> = web.all_seen().iter().map(|s| s.connection).collect();
-    assert_eq!(connections, [0, 1, 2, 3]);
+    assert_eq!(connections, [0, 1, 2, 3, 4]);
 }
 
 #[test]

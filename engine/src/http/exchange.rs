@@ -96,8 +96,8 @@ impl<K: PartialEq> Kept<K> {
 /// Asks `to`. The answer's body, or the WebSocket that comes of it, goes on by itself.
 ///
 /// A kept connection may end while the request is on its way, so that nobody knows whether it
-/// arrived. Only what may as well arrive twice is sent there (RFC 9110 §9.2.2), and sent again
-/// over one that `connect` makes; everything else has a new one from the start.
+/// arrived. Only what asks for no change is sent there (RFC 9110 §9.2.1), and sent again over one
+/// that `connect` makes; everything else has a new one from the start.
 pub(super) async fn exchange<K: PartialEq, C>(
     kept: &Kept<K>,
     to: K,
@@ -133,9 +133,10 @@ where
     Ok(answer)
 }
 
-/// Whether a request may arrive twice as well as once, and can be sent twice.
+/// Whether a request may arrive twice as well as once, and can be sent twice. One that deletes may
+/// not, idempotent or not: the second answer would be another.
 fn may_repeat(head: &Parts, body: &Rest) -> bool {
-    head.method.is_idempotent() && body.is_end_stream() && !head.headers.contains_key(UPGRADE)
+    head.method.is_safe() && body.is_end_stream() && !head.headers.contains_key(UPGRADE)
 }
 
 async fn ask(
