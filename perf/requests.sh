@@ -5,7 +5,7 @@
 #
 #   straight   wrk to the web server             haproxy, nginx   reverse proxies, connections kept both ways
 #   tunnel     a port of a node that leads to the web server behind the other: connections are kept
-#   gateway    the browser's way: a node's gateway, the other node's [http], a connection a request
+#   gateway    the browser's way: a node's gateway, the other node's [http]: connections are kept, too
 #
 # Nodes have a TLS link to each other. In turn for ROUNDS rounds; prints requests a second, processor
 # microseconds a request of what stands between, how busy that was, and the 50th and 99th percentile.

@@ -5,11 +5,12 @@ mod common;
 mod web;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use common::PATIENCE;
 use trunkline::Engine;
-use web::{Web, backed};
+use trunkline::http::Backend;
+use web::{Web, backed, pair};
 
 /// A browser's connection to the gateway.
 struct Browser(TcpStream);
@@ -105,5 +106,30 @@ fn s9_s12_more_browsers_than_a_peer_gives_connections_are_served_one_after_anoth
         for browser in &mut browsers {
             assert_eq!(browser.ask("GET", target, ""), (200, format!("GET {target} ")));
         }
+    }
+}
+
+#[test]
+fn s9_s12_a_server_that_serves_one_connection_at_a_time_is_not_kept_waiting_by_a_kept_one() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let serve = move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while matches!(socket.read(&mut byte), Ok(1)) {
+                head.push(byte[0]);
+                if head.ends_with(b"\r\n\r\n") {
+                    head.clear();
+                    let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().spawn(serve).expect("a thread");
+    let (a, _b) = pair(|setup| setup.http.backend = Some(Backend { address, pass_host: false }));
+    let mut browser = Browser::of(&a);
+    for method in ["GET", "POST", "GET", "DELETE"] {
+        assert_eq!(browser.ask(method, "/", ""), (200, "ok".to_owned()), "{method}");
     }
 }

@@ -88,8 +88,11 @@ impl<K: PartialEq> Kept<K> {
 
     /// Keeps it, if there is room among all that are kept.
     fn keep(&self, to: K, sender: SendRequest<Passing>, place: &Place) {
+        let mut kept = self.0.lock();
+        // What was kept gives its room back first.
+        *kept = None;
         let room = place.site.kept.clone().try_acquire_owned();
-        *self.0.lock() = room.ok().map(|room| Idle { to, sender, _room: room });
+        *kept = room.ok().map(|room| Idle { to, sender, _room: room });
     }
 }
 
@@ -97,7 +100,8 @@ impl<K: PartialEq> Kept<K> {
 ///
 /// A kept connection may end while the request is on its way, so that nobody knows whether it
 /// arrived. Only what asks for no change is sent there (RFC 9110 §9.2.1), and sent again over one
-/// that `connect` makes; everything else has a new one from the start.
+/// that `connect` makes; everything else has a new one from the start. The kept one ends before
+/// that: an asker has one at a time, and a server that serves one at a time would wait for it.
 pub(super) async fn exchange<K: PartialEq, C>(
     kept: &Kept<K>,
     to: K,
@@ -109,9 +113,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (head, body) = request.into_parts();
-    if may_repeat(&head, &body)
-        && let Some(sender) = kept.take(&to)
-    {
+    let held = kept.take(&to).filter(|_| may_repeat(&head, &body));
+    if let Some(sender) = held {
         let first = Request::from_parts(head.clone(), Rest::nothing());
         match ask(sender, first, &place).await {
             Ok((answer, sender)) => {

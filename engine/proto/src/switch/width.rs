@@ -200,6 +200,8 @@ impl Width {
             State::Confirming { index, trial, .. } if trial.is_over(now) => {
                 let (index, trial) = (*index + 1, Trial::at(now));
                 self.state = State::Trying { index, held: None, trial };
+                // Not tried again as soon as the next smaller passes.
+                self.suspected = Some(now);
                 return Due::Narrowed;
             }
             State::Confirming { index, trial, .. } => (*index, trial),

@@ -77,6 +77,19 @@ fn s22_jumbo_frames_that_get_lost_are_not_tried_again_for_ten_minutes() {
 }
 
 #[test]
+fn s22_jumbo_frames_that_are_not_confirmed_are_not_tried_again_at_once() {
+    let to = v4(1);
+    let mut width = Width::default();
+    width.widen(T0, to);
+    let (.., now) = pass(&mut width, T0, SOON, 9_000);
+    assert!(width.sent(8_800));
+    let (sent, narrowed, now) = pass(&mut width, now, CONFIRM + SOON, 2_000);
+    assert_eq!((sent, narrowed, width.of(to)), (4, 1, 1_472), "three for the large, one for this");
+    let (sent, ..) = pass(&mut width, now, RAISE - 3 * SOON, 9_000);
+    assert_eq!((sent, width.of(to)), (0, 1_472));
+}
+
+#[test]
 fn s22_a_line_that_falls_silent_goes_back_to_small_datagrams_for_a_minute() {
     let to = v4(1);
     let mut width = Width::default();
