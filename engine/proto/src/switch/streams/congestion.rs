@@ -104,7 +104,8 @@ impl Congestion for Fixed {
 }
 
 /// The window to begin with: ten packets, at least 64 KiB where packets are large anyway
-/// (RFC 6928 for the former; a path with large packets is a mesh route over TCP, or one of jumbo frames).
+/// (RFC 6928 for the former; a path with large packets is a mesh route over TCP, or one of jumbo
+/// frames).
 #[must_use]
 pub fn initial_window(packet: u64) -> u64 {
     let ten = packet.saturating_mul(10);
