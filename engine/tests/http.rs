@@ -12,34 +12,7 @@ use std::time::Duration;
 use common::PATIENCE;
 use trunkline::http::{Backend, Body, CallError, HASHNAME_HEADER, Method, Response};
 use trunkline::{Engine, StreamError, StreamOptions};
-use web::{Seen, Web, backed, pair};
-
-/// What a server says to these bytes before it closes, asked over a raw `req` stream.
-fn raw(a: &Engine, b: &Engine, request: &[u8]) -> String {
-    let options = StreamOptions::default();
-    let mut stream = a.handle().http_stream(b.handle().hashname(), options).expect("a stream");
-    stream.set_read_timeout(Some(PATIENCE));
-    stream.write_all(request).expect("written");
-    stream.finish();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// The same asked of the gateway.
-fn browse(a: &Engine, request: &str) -> String {
-    let gateway = a.gateway_address().expect("a gateway");
-    let mut socket = TcpStream::connect(gateway).expect("a connection");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    socket.write_all(request.as_bytes()).expect("written");
-    let mut answer = Vec::new();
-    let _ = socket.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
-}
+use web::{Seen, Web, backed, browse, pair, raw, status};
 
 #[test]
 fn s9_s12_s25_a_request_reaches_the_backend_with_its_askers_name_and_the_answer_comes_back() {

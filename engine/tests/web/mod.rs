@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use trunkline::config::Transport;
 use trunkline::http::{Backend, GatewaySetup};
 use trunkline::proto::stage::plan::Plan;
-use trunkline::{Engine, Setup};
+use trunkline::{Engine, Setup, StreamOptions};
 
-use crate::common::{linked, listening, meet};
+use crate::common::{PATIENCE, linked, listening, meet};
 
 /// One request as it arrived.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +85,33 @@ pub(crate) fn pair(change: impl FnOnce(&mut Setup)) -> (Engine, Engine) {
 pub(crate) fn backed(web: &Web) -> (Engine, Engine) {
     let backend = Backend { address: web.address, pass_host: false };
     pair(|setup| setup.http.backend = Some(backend))
+}
+
+/// What a server says to these bytes before it closes, asked over a raw `req` stream.
+pub(crate) fn raw(a: &Engine, b: &Engine, request: &[u8]) -> String {
+    let options = StreamOptions::default();
+    let mut stream = a.handle().http_stream(b.handle().hashname(), options).expect("a stream");
+    stream.set_read_timeout(Some(PATIENCE));
+    stream.write_all(request).expect("written");
+    stream.finish();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The same asked of the gateway.
+pub(crate) fn browse(a: &Engine, request: &str) -> String {
+    let gateway = a.gateway_address().expect("a gateway");
+    let mut socket = TcpStream::connect(gateway).expect("a connection");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    socket.write_all(request.as_bytes()).expect("written");
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+pub(crate) fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
 }
 
 fn line(reader: &mut impl BufRead) -> Option<String> {

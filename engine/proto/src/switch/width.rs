@@ -50,7 +50,7 @@ const RAISE: Duration = Duration::from_secs(600);
 pub(super) struct Width {
     to: Option<SocketAddr>,
     state: State,
-    /// When streams last lost what was large.
+    /// When streams last lost what was large, or a size in use was taken back.
     suspected: Option<Instant>,
 }
 
@@ -176,7 +176,7 @@ impl Width {
         true
     }
 
-    /// Whether streams lost what was large a while ago.
+    /// Whether what was large got lost in the last ten minutes.
     fn is_suspect(&self, now: Instant) -> bool {
         self.suspected.is_some_and(|at| now.since(at) < RAISE)
     }
