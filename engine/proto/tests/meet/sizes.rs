@@ -36,9 +36,9 @@ fn narrowed(w: &World, at: usize) -> u64 {
     w.places[at].shard.switch().unwrap().counters().narrowed
 }
 
-/// Sends four megabytes and, beside them, a few bytes each 20 ms. After half a second the path takes
-/// no more than `fits`. Says how long all of it took, in milliseconds.
-fn send(w: &mut World, a: usize, b: usize, fits: usize) -> u32 {
+/// Sends four megabytes and, beside them, `tick` each 20 ms. After half a second the path takes no
+/// more than `fits`. Says how long all of it took, in milliseconds.
+fn send(w: &mut World, a: usize, b: usize, fits: usize, tick: &'static [u8]) -> u32 {
     let bulk = open(w, a, b, Priority::DEFAULT);
     let small = open(w, a, b, Priority::HIGHEST);
     let sent: Vec<u8> = (0..4_000_000u32).map(|n| (n >> 3) as u8 ^ n as u8).collect();
@@ -50,9 +50,9 @@ fn send(w: &mut World, a: usize, b: usize, fits: usize) -> u32 {
             write(shard, bulk, &mut rest, 2_000);
         }
         if step % 20 == 0 {
-            let mut tick = Bytes::from_static(b"tick");
-            write(shard, small, &mut tick, 4);
-            written += 4 - tick.len();
+            let mut rest = Bytes::from_static(tick);
+            write(shard, small, &mut rest, tick.len());
+            written += tick.len() - rest.len();
         }
         shard.flush(w.now, WALL);
         if step == 500 {
@@ -75,11 +75,11 @@ fn send(w: &mut World, a: usize, b: usize, fits: usize) -> u32 {
 #[test]
 fn s22_a_path_that_takes_smaller_datagrams_under_a_running_stream_loses_nothing_and_goes_on() {
     let (mut w, a, b) = world();
-    let whole = send(&mut w, a, b, usize::MAX);
+    let whole = send(&mut w, a, b, usize::MAX, b"tick");
     assert_eq!(narrowed(&w, a), 0);
     for (fits, expected) in [(2_000, 1_472), (1_420, 1_400), (1_300, MAX_DATAGRAM)] {
         let (mut w, a, b) = world();
-        let took = send(&mut w, a, b, fits);
+        let took = send(&mut w, a, b, fits, b"tick");
         assert!(narrowed(&w, a) >= 1, "{fits}");
         // What is heard meanwhile says nothing of the large ones; they are missed all the same.
         assert!(took < whole + 2_000, "{fits}: {took} ms, {whole} ms on a path that stays");
@@ -95,6 +95,17 @@ fn s22_a_path_that_takes_smaller_datagrams_under_a_running_stream_loses_nothing_
         w.pass(SECOND);
         assert_eq!(w.longest, expected, "the largest that passes");
     }
+}
+
+#[test]
+fn s22_jumbo_frames_that_are_swallowed_are_missed_whatever_else_arrives() {
+    static TICK: [u8; 1_300] = [7; 1_300];
+    let (mut w, a, b) = world();
+    let whole = send(&mut w, a, b, usize::MAX, &TICK);
+    let (mut w, a, b) = world();
+    let took = send(&mut w, a, b, 2_000, &TICK);
+    assert!(narrowed(&w, a) >= 1);
+    assert!(took < whole + 2_000, "{took} ms, {whole} ms on a path that stays");
 }
 
 #[test]

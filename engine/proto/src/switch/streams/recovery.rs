@@ -18,7 +18,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use super::ranges::RangeSet;
-use super::sizes::LARGE;
+use super::sizes::Large;
 use crate::base::Instant;
 
 /// Counted for each packet beside its bytes: a usual header, so that ten full packets fill a
@@ -87,8 +87,8 @@ pub(super) struct Gain {
     pub(super) false_losses: u64,
     /// Anything new at all.
     pub(super) any: bool,
-    /// When the newest large packet among what arrived was sent, at the latest.
-    pub(super) large: Option<Instant>,
+    /// The large packets among what arrived.
+    pub(super) large: Large,
 }
 
 /// The new parts of one acknowledged range. Hardly ever more than two; what is beyond the room
@@ -122,20 +122,15 @@ pub(super) struct Losses {
     pub(super) bytes: u64,
     /// When the newest of them was sent; none if no packet of this path is among them.
     pub(super) newest: Option<Instant>,
-    /// How many of them were large, and when the newest of these was sent.
-    pub(super) large: u32,
-    /// See `large`.
-    pub(super) newest_large: Option<Instant>,
+    /// The large ones of them.
+    pub(super) large: Large,
     /// When the next packet will be taken for lost if nothing is heard.
     pub(super) next_at: Option<Instant>,
 }
 
 impl Losses {
     fn note_size(&mut self, segment: &Segment) {
-        if segment.is_large() {
-            self.large = self.large.saturating_add(1);
-            self.newest_large = self.newest_large.max(Some(segment.sent));
-        }
+        self.large.note(segment.payload(), segment.sent);
     }
 }
 
@@ -144,12 +139,12 @@ impl Segment {
         matches!(self.state, State::Flying | State::Stray)
     }
 
-    const fn is_large(&self) -> bool {
-        self.end - self.start > LARGE
+    const fn payload(&self) -> u64 {
+        self.end - self.start
     }
 
     fn counts(&self) -> u64 {
-        if self.state == State::Flying { self.end - self.start + PACKET_COST } else { 0 }
+        if self.state == State::Flying { self.payload() + PACKET_COST } else { 0 }
     }
 }
 
@@ -274,9 +269,7 @@ impl Flight {
         self.flying = self.flying.saturating_sub(usize::from(s.flies()));
         // Sent again and yet the first transmission is what arrived, or not sent again yet.
         let early = s.repeats > 0 && stamp.is_some_and(|at| at < s.sent);
-        if s.is_large() {
-            gain.large = gain.large.max(Some(stamp.map_or(s.sent, |at| at.min(s.sent))));
-        }
+        gain.large.note(s.payload(), stamp.map_or(s.sent, |at| at.min(s.sent)));
         if s.state == State::Lost || early {
             gain.false_losses += 1;
         }
@@ -342,15 +335,19 @@ impl Flight {
         }
     }
 
-    /// Nothing answered: the oldest segment on its way is to be sent again. Says when it was sent,
-    /// if it was large.
-    pub(super) fn lose_oldest(&mut self) -> Option<Instant> {
-        let index = self.segments.iter().position(Segment::flies)?;
-        let segment = self.segments.get(index).copied()?;
-        self.lose(index);
-        self.lost.pop_back();
-        self.lost.push_front(segment.start);
-        segment.is_large().then_some(segment.sent)
+    /// Nothing answered: the oldest segment on its way is to be sent again. Returns it, if it was
+    /// large.
+    pub(super) fn lose_oldest(&mut self) -> Large {
+        let mut large = Large::default();
+        let index = self.segments.iter().position(Segment::flies);
+        let segment = index.and_then(|i| self.segments.get(i).copied());
+        if let (Some(index), Some(segment)) = (index, segment) {
+            self.lose(index);
+            self.lost.pop_back();
+            self.lost.push_front(segment.start);
+            large.note(segment.payload(), segment.sent);
+        }
+        large
     }
 
     /// Nothing answered twice: everything on its way is to be sent again. Says how many packets

@@ -109,7 +109,7 @@ impl Streams {
             }
         } else {
             let large = stream.send.flight.lose_oldest();
-            self.path.sizes.lost_in_silence(large);
+            self.path.sizes.lost_in_silence(&large);
         }
         let Some(stream) = self.table.get_mut(slot) else { return };
         let after = stream.send.flight.counted();
