@@ -14,7 +14,7 @@ use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::switch::streams::Open;
 
 use super::body::{Arriving, Body, wait};
-use super::exchange::Failed;
+use super::exchange::Broken;
 use super::label::to_label;
 use super::patient::Patient;
 use super::{Job, asker, patience};
@@ -169,10 +169,9 @@ async fn ask(
     stream: Stream,
     request: hyper::Request<Body>,
 ) -> Result<hyper::Response<Incoming>, CallError> {
-    let failed = |error: hyper::Error| match Failed::from(error) {
-        Failed::Stream(error) => CallError::Stream(error),
-        Failed::Ended(why) | Failed::Http(why) => CallError::Http(why),
-        Failed::TimedOut | Failed::Absent => CallError::TimedOut,
+    let failed = |error: hyper::Error| match Broken::from(error) {
+        Broken::Stream(error) => CallError::Stream(error),
+        Broken::Ended(why) | Broken::Http(why) => CallError::Http(why),
     };
     let io = TokioIo::new(Patient::new(stream));
     let (mut sender, connection) = asker().handshake(io).await.map_err(failed)?;

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+use trunkline_proto::switch::streams::Code;
 
 use super::body::{Outgoing, Passing, Rest};
 use super::patient::Patient;
@@ -32,10 +33,17 @@ use crate::stream::StreamError;
 pub(super) enum Failed {
     /// Nothing was said in time.
     TimedOut,
-    /// The stream to the peer.
-    Stream(StreamError),
     /// No connection to the server behind: its operator has seen why in the log.
     Absent,
+    /// What carried the request broke.
+    Broken(Broken),
+}
+
+/// What became of a connection that a request was sent on.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The stream to the peer.
+    Stream(StreamError),
     /// The connection ended before an answer.
     Ended(String),
     /// What came is no answer.
@@ -43,13 +51,24 @@ pub(super) enum Failed {
 }
 
 impl Failed {
-    /// Whether this may come of the other end having let go of a connection that was kept.
-    const fn may_be_stale(&self) -> bool {
-        matches!(self, Self::Stream(_) | Self::Ended(_))
+    /// Whether this may come of the other end having let go of a connection that was kept. One
+    /// that is not there any more was waited for long enough: a new stream would be as silent.
+    fn may_be_stale(&self) -> bool {
+        match self {
+            Self::Broken(Broken::Stream(StreamError::Reset { code, .. })) => *code != Code::DEAD,
+            Self::Broken(Broken::Stream(_) | Broken::Ended(_)) => true,
+            Self::Broken(Broken::Http(_)) | Self::TimedOut | Self::Absent => false,
+        }
     }
 }
 
 impl From<hyper::Error> for Failed {
+    fn from(error: hyper::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl From<hyper::Error> for Broken {
     fn from(error: hyper::Error) -> Self {
         let mut source = error.source();
         while let Some(cause) = source {
@@ -155,7 +174,10 @@ async fn ask(
     let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     match (switched, asking) {
         (false, _) => {}
-        (true, None) => return Err(Failed::Http("an upgrade nobody asked for".to_owned())),
+        (true, None) => {
+            let why = "an upgrade nobody asked for".to_owned();
+            return Err(Failed::Broken(Broken::Http(why)));
+        }
         (true, Some(asking)) => {
             let answering = hyper::upgrade::on(&mut answer);
             tokio::spawn(join(asking, answering, place.clone()));

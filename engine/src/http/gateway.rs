@@ -20,7 +20,7 @@ use trunkline_proto::base::{Hashname, Priority};
 use trunkline_proto::switch::streams::{Code, Open};
 
 use super::body::{Outgoing, Rest};
-use super::exchange::{Failed, Kept, exchange};
+use super::exchange::{Broken, Failed, Kept, exchange};
 use super::forward::{self, Refusal};
 use super::label::from_label;
 use super::patient::Patient;
@@ -84,7 +84,7 @@ impl Gateway {
         forward::to_peer(&mut head);
         let stream = async || {
             let opened = self.handle.open_stream(peer, Open::Req, Priority::DEFAULT);
-            opened.map_err(Failed::Stream)
+            opened.map_err(|error| Failed::Broken(Broken::Stream(error)))
         };
         match exchange(kept, peer, stream, Request::from_parts(head, body), place).await {
             Ok(answer) => answer,
@@ -156,21 +156,26 @@ fn judge_origin(head: &hyper::http::request::Parts) -> Result<(), Refusal> {
 
 fn failed(peer: &Hashname, why: &Failed) -> Response<Outgoing> {
     let short = peer.short();
-    let (status, text) = match why {
-        Failed::TimedOut => (StatusCode::GATEWAY_TIMEOUT, format!("{short} takes too long.\n")),
-        Failed::Stream(StreamError::Reset { code: Code::REFUSED, .. }) => {
-            (StatusCode::BAD_GATEWAY, format!("{short} serves no HTTP: it has no [http].\n"))
+    let broken = match why {
+        Failed::TimedOut => {
+            return page(StatusCode::GATEWAY_TIMEOUT, &format!("{short} takes too long.\n"));
         }
-        Failed::Stream(StreamError::Reset { code: Code::LINE_DOWN | Code::DEAD, .. }) => {
-            (StatusCode::BAD_GATEWAY, format!("No way to {short}, or it does not answer.\n"))
+        Failed::Absent => {
+            return page(StatusCode::BAD_GATEWAY, &format!("No way to {short}.\n"));
         }
-        Failed::Stream(error) => (StatusCode::BAD_GATEWAY, format!("{short}: {error}.\n")),
-        Failed::Absent => (StatusCode::BAD_GATEWAY, format!("No way to {short}.\n")),
-        Failed::Ended(why) | Failed::Http(why) => {
-            (StatusCode::BAD_GATEWAY, format!("{short} made no sense: {why}.\n"))
-        }
+        Failed::Broken(broken) => broken,
     };
-    page(status, &text)
+    let text = match broken {
+        Broken::Stream(StreamError::Reset { code: Code::REFUSED, .. }) => {
+            format!("{short} serves no HTTP: it has no [http].\n")
+        }
+        Broken::Stream(StreamError::Reset { code: Code::LINE_DOWN | Code::DEAD, .. }) => {
+            format!("No way to {short}, or it does not answer.\n")
+        }
+        Broken::Stream(error) => format!("{short}: {error}.\n"),
+        Broken::Ended(why) | Broken::Http(why) => format!("{short} made no sense: {why}.\n"),
+    };
+    page(StatusCode::BAD_GATEWAY, &text)
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ async fn relay(
             page(StatusCode::GATEWAY_TIMEOUT, "the server behind takes too long\n")
         }
         Err(Failed::Absent) => page(StatusCode::BAD_GATEWAY, "the server behind is not there\n"),
-        Err(Failed::Stream(_) | Failed::Ended(_) | Failed::Http(_)) => {
+        Err(Failed::Broken(_)) => {
             page(StatusCode::BAD_GATEWAY, "the server behind made no sense\n")
         }
     }
