@@ -12,7 +12,9 @@
 //! each every millisecond are a round of a hundred reads, whatever came in 100 µs. So where a round
 //! brings a few packages a link, the nap is [`SHARE`] times as long as the round was. Whoever asks is
 //! answered later by about as much as the round makes everybody wait anyway, and the worker is busy
-//! for a third of the time instead of for all of it.
+//! for a third of the time instead of for all of it. A round that also brought something else than
+//! packages of links, datagrams or what programs wrote into tunnels, is not followed by a long nap:
+//! what comes there is paced by those who wait for it.
 
 use std::time::Duration;
 
@@ -49,12 +51,13 @@ impl Nap {
     }
 
     /// How long to rest after a round that began at `now`, took so long, and in which links brought
-    /// `moved`.
+    /// `moved`, and other ways something, too, if `beside`.
     pub(crate) fn after(
         &mut self,
         now: Instant,
         took: impl FnOnce() -> Duration,
         moved: Moved,
+        beside: bool,
     ) -> Option<Duration> {
         self.packages += u64::from(moved.packages);
         let elapsed = now.as_micros().saturating_sub(self.since.as_micros());
@@ -66,7 +69,8 @@ impl Nap {
         if !self.busy || moved.packages == 0 || !below(ENOUGH) {
             return None;
         }
-        Some(if below(FEW) { (took() * SHARE).clamp(NAP.0, NAP.1) } else { NAP.0 })
+        let long = below(FEW) && !beside;
+        Some(if long { (took() * SHARE).clamp(NAP.0, NAP.1) } else { NAP.0 })
     }
 }
 
@@ -79,7 +83,7 @@ mod tests {
         let mut nap = Nap::new();
         let moved = Moved { links: 1, packages };
         let rounds = (1..=100_000 / every).map(|i| Instant::from_micros(1_000_000 + i * every));
-        rounds.filter(|now| nap.after(*now, || Duration::ZERO, moved).is_some()).count()
+        rounds.filter(|now| nap.after(*now, || Duration::ZERO, moved, false).is_some()).count()
     }
 
     #[test]
@@ -104,23 +108,26 @@ mod tests {
         let mut nap = Nap::new();
         let burst = Moved { links: 1, packages: 1 };
         let later = |i: u64| Instant::from_micros(5_000_000 + i);
-        assert!((0..100).all(|i| nap.after(later(i), || Duration::ZERO, burst).is_none()));
+        assert!((0..100).all(|i| nap.after(later(i), || Duration::ZERO, burst, false).is_none()));
     }
 
     #[test]
     fn c8_rounds_of_many_links_that_bring_little_make_longer_naps() {
-        let after = |links, packages, took| {
+        let besides = |beside, links, packages, took| {
             let mut nap = Nap::new();
             let moved = Moved { links, packages };
             let rounds = (0..10).map(|i| Instant::from_micros(9_000_000 + i * 1_000));
-            let naps = rounds.map(|now| nap.after(now, || Duration::from_micros(took), moved));
+            let took = || Duration::from_micros(took);
+            let naps = rounds.map(|now| nap.after(now, took, moved, beside));
             naps.last().flatten().map(|nap| nap.as_micros())
         };
+        let after = |links, packages, took| besides(false, links, packages, took);
         assert_eq!(after(100, 200, 700), Some(1_400));
         assert_eq!(after(100, 200, 900), Some(1_500), "and no longer ones than that");
         assert_eq!(after(1, 2, 10), None, "2,000 a second");
         assert_eq!(after(10, 100, 700), Some(100), "ten packages a link");
         assert_eq!(after(10, 70, 20), Some(100));
         assert_eq!(after(10, 320, 700), None);
+        assert_eq!(besides(true, 100, 200, 700), Some(100), "datagrams came, too");
     }
 }

@@ -103,6 +103,8 @@ pub(crate) struct Worker {
     arrived: Vec<(SubscriptionId, Vec<Message>)>,
     pool: FramePool,
     nap: Nap,
+    /// Something came in this round that is neither a letter nor a link's.
+    beside: bool,
     stopping: bool,
     /// Who waits to hear whether everything has left.
     asked: Vec<Reply<bool>>,
@@ -170,6 +172,7 @@ impl Worker {
             arrived: Vec::new(),
             pool: FramePool::new(1 << 18, 32),
             nap: Nap::new(),
+            beside: false,
             stopping: false,
             asked: Vec::new(),
             rounds: 0,
@@ -219,7 +222,8 @@ impl Worker {
     /// Lets more come together, if what comes is much and small.
     fn rest(&mut self, now: Instant) {
         let took = || self.clock.now().since(now);
-        let nap = self.nap.after(now, took, self.readers.take_moved());
+        let beside = std::mem::take(&mut self.beside) || self.udp.iter().any(|u| u.unread);
+        let nap = self.nap.after(now, took, self.readers.take_moved(), beside);
         if let Some(nap) = nap.filter(|_| self.readers.unread() == 0 && !self.writers.is_busy()) {
             std::thread::park_timeout(nap);
         }
@@ -279,6 +283,7 @@ impl Worker {
     fn socket_ready(&mut self, now: Instant, event: &mio::event::Event) {
         let token = event.token();
         let Some(&source) = self.sources.get(token.0) else { return };
+        self.beside |= matches!(source, Source::Udp(_) | Source::Proxy | Source::Tunnel);
         match source {
             Source::Udp(index) => self.udp_ready(index, event),
             Source::Listener(index) => self.accept(now, index),
