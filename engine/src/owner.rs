@@ -366,6 +366,7 @@ impl Owner {
                 hashname: c.hashname.to_string(),
                 state: c.state.label().to_owned(),
                 way: c.path.map(|p| way(p, &c.hashname, routes)).unwrap_or_default(),
+                datagram_bytes: c.datagram.map(|n| n as u64),
                 idle_ms: c.silent.map_or(0, millis),
                 ..LineReport::default()
             });

@@ -20,6 +20,8 @@ pub struct WhyReport {
     pub state: String,
     /// The way its packets take; empty without a line.
     pub way: String,
+    /// The most bytes of a datagram to it, as UDP counts them; none unless the line goes direct.
+    pub datagram_bytes: Option<u64>,
     /// Since the last packet from it; none without a line.
     pub idle_ms: Option<u64>,
     /// Whether its key is known.

@@ -146,6 +146,8 @@ pub struct LineReport {
     pub state: String,
     /// The way its packets take: `direct ADDRESS` or `mesh via NAME`.
     pub way: String,
+    /// The most bytes of a datagram on that way, as UDP counts them; none unless it is direct.
+    pub datagram_bytes: Option<u64>,
     /// The smoothed round trip.
     pub rtt_us: Option<u64>,
     /// Since the last packet from the other side.

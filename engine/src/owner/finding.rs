@@ -38,6 +38,7 @@ impl Owner {
         let Some(contact) = contact else { return why };
         let show = |path| way(path, &to, routes.as_deref());
         why.way = contact.path.map(show).unwrap_or_default();
+        why.datagram_bytes = contact.datagram.map(|n| n as u64);
         why.idle_ms = contact.silent.map(millis);
         why.key = contact.known;
         why.retry_ms = contact.next.map(millis);

@@ -44,7 +44,10 @@ fn show(why: &WhyReport) -> Result<(), Failure> {
     print::line(&format!("{}  {}, key {key}", super::short(&why.hashname), why.state))?;
     if !why.way.is_empty() {
         let idle = why.idle_ms.map_or_else(String::new, |ms| format!(", heard {} ago", ago(ms)));
-        print::line(&format!("line takes  {}{idle}", why.way))?;
+        let most = why
+            .datagram_bytes
+            .map_or_else(String::new, |n| format!(", datagrams of up to {n} bytes"));
+        print::line(&format!("line takes  {}{most}{idle}", why.way))?;
     }
     let list = |title: &str, items: &[String]| match items {
         [] => print::line(&format!("{title}  none")),

@@ -226,12 +226,17 @@ impl Line {
         moved
     }
 
+    /// Most bytes of a datagram, if the path it takes is a direct one.
+    pub(super) fn datagram(&self) -> Option<usize> {
+        match self.path {
+            Path::Direct(to) => Some(self.width.of(to)),
+            Path::Bridge(_) | Path::Mesh => None,
+        }
+    }
+
     /// Most bytes of a packet inside the line, on the path it takes.
     pub(super) fn max_packet(&self, limits: &Limits) -> usize {
-        let more = match self.path {
-            Path::Direct(to) => self.width.of(to) - MAX_DATAGRAM,
-            Path::Bridge(_) | Path::Mesh => 0,
-        };
+        let more = self.datagram().map_or(0, |most| most - MAX_DATAGRAM);
         self.path.max_packet(limits) + more
     }
 

@@ -133,6 +133,8 @@ pub struct ContactReport {
     pub state: State,
     /// Where its packets go, if there is a line.
     pub path: Option<Path>,
+    /// The most bytes of a datagram to it, as UDP counts them; none unless its line goes direct.
+    pub datagram: Option<usize>,
     /// Since it was last heard.
     pub silent: Option<Duration>,
     /// Whether its key is known.
@@ -210,6 +212,7 @@ impl Switch {
             hashname: c.hashname,
             state: c.state(),
             path: c.line().map(|l| l.path),
+            datagram: c.line().and_then(Line::datagram),
             silent: c.line().map(|l| now.since(l.heard)),
             known: c.record.is_some(),
             paths: c.line().map(|l| l.paths.report(now).collect()).unwrap_or_default(),

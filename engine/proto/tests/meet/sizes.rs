@@ -94,6 +94,8 @@ fn s22_a_path_that_takes_smaller_datagrams_under_a_running_stream_loses_nothing_
         w.places[a].shard.flush(w.now, WALL);
         w.pass(SECOND);
         assert_eq!(w.longest, expected, "the largest that passes");
+        let contacts = w.places[a].shard.switch().unwrap().report(w.now);
+        assert_eq!(contacts.filter_map(|c| c.datagram).collect::<Vec<_>>(), [expected]);
     }
 }
 
