@@ -14,7 +14,9 @@
 #   perf/urgent.sh [LINKS [RATE ...]]        (3 100 1000)
 # NICE=-15 puts it before what else runs; TRUNKLINE and ASKS name programs that are built already.
 # PEER=nats does the same with nats-server on each r, routed to the next, in the clear, and clients at a
-# and b (perf/urgent-nats.py): nats has no priorities, so there is one kind of request.
+# and b (perf/urgent-nats.py): nats has no priorities, so there is one kind of request. PEER=zenoh does it
+# with zenohd and clients of zenoh's own (perf/zenoh/src/asks.rs, built by perf/peers.sh zenohd): requests
+# and answers as urgent as there is, and at the bulk's priority.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -145,40 +147,73 @@ gone = [y - x for x, y in zip(before, after)]
 print(*("%.0f" % (sent * 8 / gone[0] / 1e6) for sent in gone[3:]), "  %.0f %%" % (100 * gone[2] / gone[1]))' "$@"
 }
 
-measure_nats() { # rate in Mbit/s
-  local rate=$1 i idle loaded before after routes='' last=$((LINKS - 1)) client="$PWD/perf/urgent-nats.py"
+# A peer's router on `host`, which leads to the one at `next` if there is one; one of its clients.
+peer_router() { # host, next
+  case $PEER in
+  nats)
+    in_background "$1" "$ROUTER" -a 0.0.0.0 -p 4222 --cluster_name urgent --cluster nats://0.0.0.0:6222 \
+      ${2:+--routes "nats-route://$2:6222"} >"$dir/$1.log" 2>&1 &
+    ;;
+  zenoh)
+    RUST_LOG=error in_background "$1" "$ROUTER" --no-multicast-scouting -l tcp/0.0.0.0:7447 \
+      ${2:+-e "tcp/$2:7447"} >"$dir/$1.log" 2>&1 &
+    ;;
+  esac
+}
+peer_client() { # host, part, address
+  case $PEER in
+  nats) in_background "$1" python3 "$PWD/perf/urgent-nats.py" "$2" "$3" 2>>"$dir/$1.log" ;;
+  zenoh) in_background "$1" "$CLIENT" "$2" "tcp/$3:7447" 2>>"$dir/$1.log" ;;
+  esac
+}
+measure_peer() { # rate in Mbit/s
+  local rate=$1 i idle loaded ordinary=- before after last=$((LINKS - 1)) next urgent='' usual=''
+  # Priorities of zenoh: RealTime and, as the bulk, Data.
+  [ "$PEER" = nats ] || { urgent=1 usual=5; }
   wire "$rate"
-  for ((i = 1; i < LINKS; i++)); do
-    [ "$i" = "$last" ] || routes="nats-route://10.0.$i.2:6222"
-    in_background "${hosts[i]}" "$NATS" -a 0.0.0.0 -p 4222 --cluster_name urgent --cluster nats://0.0.0.0:6222 \
-      ${routes:+--routes "$routes"} >"$dir/${hosts[i]}.log" 2>&1 &
-    routes=''
+  for ((i = last; i > 0; i--)); do
+    next=''
+    [ "$i" = "$last" ] || next="10.0.$i.2"
+    peer_router "${hosts[i]}" "$next"
   done
   mkfifo "$dir/questions" "$dir/answers"
-  in_background b python3 "$client" answer "10.0.$last.1" 2>"$dir/b.log" &
-  in_background b python3 "$client" sink "10.0.$last.1" 2>"$dir/b.log" &
-  in_background a python3 "$client" ask 10.0.0.2 <"$dir/questions" >"$dir/answers" 2>"$dir/a.log" &
+  peer_client b answer "10.0.$last.1" &
+  peer_client b sink "10.0.$last.1" &
+  peer_client a ask 10.0.0.2 <"$dir/questions" >"$dir/answers" &
   exec 7>"$dir/questions" 8<"$dir/answers"
   read -r answer <&8 || { cat "$dir"/*.log >&2; exit 1; }
-  ask 100 10 >/dev/null # warm
-  idle=$(ask 500 10)
-  in_background a python3 "$client" flood 10.0.0.2 2>"$dir/a.log" &
+  # shellcheck disable=SC2086
+  ask $urgent 100 10 >/dev/null # warm
+  # shellcheck disable=SC2086
+  idle=$(ask $urgent 500 10)
+  peer_client a flood 10.0.0.2 &
   sleep 4
   before=$(look)
-  loaded=$(ask 500 10)
+  # shellcheck disable=SC2086
+  loaded=$(ask $urgent 500 10)
   after=$(look)
+  [ -z "$usual" ] || ordinary=$(ask "$usual" 100 50)
   exec 7>&- 8<&-
   rm "$dir/questions" "$dir/answers"
-  printf '%-12s %-16s %-20s %s\n' "$rate Mbit/s" "$idle" "$loaded" "$(carried "$before" "$after")"
+  printf '%-12s %-16s %-20s %-20s %s\n' "$rate Mbit/s" "$idle" "$loaded" "$ordinary" "$(carried "$before" "$after")"
   finish
 }
 
 printf 'round trips over %s links, milliseconds: median, 99th percentile, and how many were not answered\n' "$LINKS"
-if [ "$PEER" = nats ]; then
-  NATS=$(PATH=$PATH:/usr/sbin command -v nats-server) || { echo 'MISSING: nats-server is not installed here' >&2; exit 1; }
-  printf '%-12s %-16s %-20s %s\n' links 'requests, idle' loaded 'Mbit/s of each, processors unused'
+if [ "$PEER" != trunkline ]; then
+  PATH=$PATH:/usr/sbin:${CARGO_TARGET_DIR:-$PWD/target}/peers/bin:${CARGO_TARGET_DIR:-$PWD/target}/peers/build/release
+  case $PEER in
+  nats) programs=(nats-server) ;;
+  zenoh) programs=(zenohd zenohasks) ;;
+  *) echo "perf/urgent.sh: PEER is nats, zenoh or nothing" >&2; exit 2 ;;
+  esac
+  for program in "${programs[@]}"; do
+    command -v "$program" >/dev/null || { echo "MISSING: $program is not installed here: perf/peers.sh" >&2; exit 1; }
+  done
+  ROUTER=$(command -v "${programs[0]}") CLIENT=$(command -v "${programs[-1]}")
+  printf '%-12s %-16s %-20s %-20s %s\n' links 'requests, idle' loaded "at the bulk's priority" 'Mbit/s of each, processors unused'
   [ $# -gt 0 ] || set -- 100 1000
-  for rate in "$@"; do measure_nats "$rate"; done
+  for rate in "$@"; do measure_peer "$rate"; done
   exit
 fi
 for name in "${hosts[@]}"; do

@@ -119,3 +119,10 @@ pub(crate) fn wait_readable<const N: usize>(
     }
     Ok(polled.map(|p| p.revents != 0))
 }
+
+/// Waits until a poller has events, at most for `timeout`; its own wait knows milliseconds only.
+pub(crate) fn wait_for_events(poll: &mio::Poll, timeout: Duration) -> io::Result<()> {
+    // SAFETY: the descriptor is the poller's, which is borrowed and so stays open for the call.
+    let events = unsafe { BorrowedFd::borrow_raw(poll.as_raw_fd()) };
+    wait_readable([events], Some(timeout)).map(drop)
+}

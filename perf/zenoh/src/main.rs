@@ -3,7 +3,6 @@
 //! Publishers and subscribers, a session each, one key for each pair. zenoh packs what waits, so
 //! there are no groups; timed messages are express, which it does not pack.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,10 +11,9 @@ use clap::Parser;
 use trunkline_drive::{Load, Run, tell};
 use zenoh::bytes::ZBytes;
 use zenoh::pubsub::Publisher;
-use zenoh::qos::{CongestionControl, Priority};
-use zenoh::{Config, Session, Wait};
-
-type Failure = Box<dyn Error + Send + Sync>;
+use trunkline_perf_zenoh::{Failure, open};
+use zenoh::Wait;
+use zenoh::qos::CongestionControl;
 
 /// Publish through zenoh routers and tell what arrived.
 #[derive(Debug, Parser)]
@@ -26,9 +24,6 @@ struct Arguments {
     /// The router of the subscribers
     #[arg(long)]
     far: String,
-    /// Publish as urgently as there is
-    #[arg(long)]
-    urgent: bool,
     #[command(flatten)]
     load: Load,
 }
@@ -36,7 +31,6 @@ struct Arguments {
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
     let run = Arc::new(Run::new(Load { group: 1, ..arguments.load }));
-    let priority = if arguments.urgent { Priority::RealTime } else { Priority::DEFAULT };
     let (mut publishers, mut kept) = (Vec::new(), Vec::new());
     for pair in 0..run.load().pairs {
         let key = format!("t/{pair:03}");
@@ -51,7 +45,7 @@ fn main() -> Result<(), Failure> {
         let subscriber = subscriber.wait()?;
         let publisher = near.declare_publisher(key);
         let publisher = publisher.congestion_control(CongestionControl::Block);
-        publishers.push(publisher.priority(priority).express(run.is_timed()).wait()?);
+        publishers.push(publisher.express(run.is_timed()).wait()?);
         // A session closes when it is dropped, whatever was declared in it.
         kept.push((far, near, subscriber));
     }
@@ -63,14 +57,6 @@ fn main() -> Result<(), Failure> {
         tell(run)?;
         sending.join().map_err(|_| "the sender panicked")?
     })
-}
-
-fn open(router: &str) -> Result<Session, Failure> {
-    let mut config = Config::default();
-    config.insert_json5("mode", "\"client\"")?;
-    config.insert_json5("connect/endpoints", &format!("[\"{router}\"]"))?;
-    config.insert_json5("scouting/multicast/enabled", "false")?;
-    zenoh::open(config).wait()
 }
 
 fn send(run: &Run, publishers: &[Publisher<'_>]) -> Result<(), Failure> {

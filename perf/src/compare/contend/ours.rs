@@ -36,13 +36,11 @@ struct Process {
     peak_rss_bytes: u64,
 }
 
-/// Messages through one relay or several over links: bare ones, but where time counts: a bare link's
-/// thread never sleeps then, as the other clients' do.
+/// Messages through one relay or several over bare links, which sleep and wake as the other clients do.
 pub(crate) fn hop(place: &Place, shape: &Shape, transport: &str) -> Result<Figures, String> {
     let hops = shape.hops.to_string();
-    let mut more = vec!["--hops", &hops, "--transport", transport, "--kind", "message"];
-    more.extend(shape.rate.is_none().then_some("--bare"));
-    run(place, shape, &more)
+    let bare = ["--bare", "--hops", &hops, "--transport", transport, "--kind", "message"];
+    run(place, shape, &bare)
 }
 
 /// Datagrams of lines through a relay that carries them over a bridge.

@@ -31,6 +31,7 @@ use super::report::{Latency, Node, Report};
 use super::span::Span;
 use crate::clock::Clock;
 use crate::failure::Failure;
+use crate::kernel;
 
 /// How long the links and routes may take to come up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,6 +43,8 @@ const STALL: u64 = 500_000_000;
 const TAIL: u64 = 700_000_000;
 /// Writes of one turn, so that asking what has come is not most of the work.
 const WRITES: u32 = 64;
+/// Waits shorter than this are spent asking again: waking up takes longer.
+const SHORT: u64 = 60_000;
 /// How often links are asked whether a heartbeat is due.
 const PULSE: u64 = 20_000_000;
 
@@ -269,13 +272,17 @@ impl Bare {
                 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
                 #[expect(clippy::cast_sign_loss, reason = "exact for hours of nanoseconds")]
                 let due = start + (turn as f64 * interval) as u64;
-                if due <= now {
+                let early = due.saturating_sub(now);
+                if early == 0 {
                     let index = usize::try_from(turn).unwrap_or(0) % self.pairs.len().max(1);
                     self.write(index, group, due)?;
                     turn += 1;
+                } else if early > SHORT {
+                    // Not in full: what is late by a timer would count as the relay's.
+                    let patience = (early - SHORT / 2).min(PULSE);
+                    kernel::wait_for_events(&self.poll, Duration::from_nanos(patience))?;
                 }
             }
-            // In an open loop nobody sleeps: what is late by a timer would count as the relay's.
             let patience = (window.is_some() && !sent).then_some(Duration::from_millis(1));
             self.turn(Some(patience.unwrap_or_default()))?;
         }
