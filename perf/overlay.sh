@@ -135,7 +135,7 @@ for round in $(seq "$ROUNDS"); do
     note "$candidate" bulk "$rate" "$cost"
     if [ "$candidate" = yggdrasil ]; then
       for each in "${RATES[@]}"; do
-        read -r rate cost < <(load -u -l 300 -b $((each * 2400))) || continue
+        read -r rate cost < <(load -u -l 300 --pacing-timer 20 -b $((each * 2400))) || continue
         note "$candidate" "$each" "$rate" "$cost"
       done
     fi

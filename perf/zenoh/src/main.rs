@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use trunkline_drive::{Load, Run, tell};
-use zenoh::bytes::ZBytes;
-use zenoh::pubsub::Publisher;
 use trunkline_perf_zenoh::{Failure, open};
 use zenoh::Wait;
+use zenoh::bytes::ZBytes;
+use zenoh::pubsub::Publisher;
 use zenoh::qos::CongestionControl;
 
 /// Publish through zenoh routers and tell what arrived.
