@@ -115,7 +115,7 @@ impl Host {
             }
             for (to, bytes) in self.sent() {
                 assert_eq!(to, peer.at, "it speaks to whom it was spoken to");
-                peer.switch.datagram(self.now, WALL, HERE.into(), BytesMut::from(&bytes[..]));
+                peer.take(self.now, &bytes);
             }
         }
         assert_eq!(peer.switch.state(&self.own.hashname()), State::Connected);
@@ -143,6 +143,11 @@ impl Host {
 }
 
 impl Peer {
+    /// A datagram of the node comes in.
+    pub fn take(&mut self, now: Instant, bytes: &[u8]) {
+        self.switch.datagram(now, WALL, HERE.into(), BytesMut::from(bytes));
+    }
+
     /// What the peer sends.
     pub fn sent(&mut self) -> Vec<BytesMut> {
         std::iter::from_fn(|| self.switch.poll())
