@@ -219,3 +219,21 @@ async fn join(
     }
     drop(place);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s12_who_was_waited_for_in_vain_is_not_asked_again() {
+        let reset = |code| {
+            let reason = "".into();
+            Failed::Broken(Broken::Stream(StreamError::Reset { code, reason }))
+        };
+        assert!(reset(Code::LINE_DOWN).may_be_stale(), "the peer may have restarted");
+        assert!(Failed::Broken(Broken::Ended(String::new())).may_be_stale());
+        assert!(!reset(Code::DEAD).may_be_stale());
+        assert!(!Failed::TimedOut.may_be_stale());
+        assert!(!Failed::Broken(Broken::Http(String::new())).may_be_stale());
+    }
+}
