@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Long bodies over HTTP, down and up, between two guests behind NATs: `trunkline http` at one, a web
 # server behind the other. Every byte is checked at the end that receives it. Prints, for each, how
-# long it took and the resident memory of both nodes and the command: before, and the most and the
-# last of what was read in /proc every 50 ms. Needs root, ip, nft and python3.
+# long it took and the resident memory of both nodes and the command, read in /proc every 50 ms: before
+# (nodes only), after a tenth of the time, the most, and after nine tenths. Needs root, ip, nft and python3.
 #   perf/http.sh [MIB] [NAT OF A] [NAT OF B]        (1024 port port; or symmetric)
 set -euo pipefail
 cd "$(dirname "$0")/.."

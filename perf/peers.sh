@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what perf/compare compares with: programs of the system by apt-get, the others by cargo, into
+# Installs what perf/compare and perf/overlay.sh compare with: programs of the system by apt-get, the others by cargo, into
 # target/peers, so that nothing of yours is overwritten. What is there already stays.
 #   perf/peers.sh [PEER ...]      (nats-server coturn iroh-relay zenohd mosquitto yggdrasil haproxy socat ssh rathole)
 # What cannot be installed is said to be missing; the rest is installed all the same.

@@ -12,6 +12,7 @@
 # and back, reset) one at a time and 16 at a time. Prints every figure, then medians. Programs that
 # are not here are said to be missing.
 #   perf/tunnel.sh [ROUNDS] [SECONDS]        (3 rounds of 3 seconds)
+# BIN=target/release names where programs are that are built already, TRUNKLINE another node.
 # CANDIDATES="direct ssh" and SHAPES="bulk:1 new:16" choose; TUNNEL_CPU and LOAD_CPU place; NICE=-15 (root)
 # puts all of it before what else the machine does.
 set -euo pipefail
@@ -21,10 +22,10 @@ readonly ROUNDS=${1:-3} SECONDS_EACH=${2:-3}
 readonly TUNNEL_CPU=${TUNNEL_CPU:-1} LOAD_CPU=${LOAD_CPU:-0} NICE=${NICE:-0}
 read -ra CANDIDATES <<<"${CANDIDATES:-copy direct link relayed ssh rathole haproxy socat}"
 read -ra SHAPES <<<"${SHAPES:-bulk:1 bulk:64 new:1 new:16}"
-PATH=${BIN:+$BIN/../peers/bin:}$PATH:/usr/sbin # where perf/peers.sh put what apt-get does not have
 readonly NEAR=127.0.0.1:17501 TARGET=127.0.0.1:17502
 [ -n "${BIN:-}" ] || cargo build --release -q -p trunkline-tools -p trunkline-perf
 readonly BIN=${BIN:-${CARGO_TARGET_DIR:-$PWD/target}/release}
+PATH=$BIN/../peers/bin:$PATH:/usr/sbin # where perf/peers.sh put what apt-get does not have
 readonly TRUNKLINE=${TRUNKLINE:-$BIN/trunkline}
 dir=$(mktemp -d)
 pids=()

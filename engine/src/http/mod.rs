@@ -48,9 +48,10 @@ pub use service::{Request, Response};
 use crate::stream::Stream;
 pub(crate) use service::Service;
 
-/// HTTP connections that are served or asked over at a time, the gateway's among them. Each pins
-/// two buffers of [`HEAD_BYTES`], a pipe (640 KiB) and its stream's window: 256 × 0.8 MiB =
-/// 200 MiB, when all stand still with everything full.
+/// HTTP connections of peers and browsers that are served at a time. Each pins two buffers of
+/// [`HEAD_BYTES`], two more where it is passed on, and a pipe (640 KiB): 256 × 0.9 MiB = 230 MiB when
+/// all stand still with everything full, and what the streams' windows hold. What the program itself
+/// asks is bounded by the number of pipes.
 pub(crate) const MOST: usize = 256;
 /// How many of them peers may have, so that there is room for browsers, and each single peer.
 const THEIRS: (usize, usize) = (192, 64);

@@ -14,7 +14,8 @@
 //! answered later by about as much as the round makes everybody wait anyway, and the worker is busy
 //! for a third of the time instead of for all of it. A round that also brought something else than
 //! packages of links, datagrams or what programs wrote into tunnels, is not followed by a long nap:
-//! what comes there is paced by those who wait for it.
+//! what comes there is paced by those who wait for it. Letters do not count, nor do they end a nap:
+//! what programs write into pipes, HTTP among it, may wait for the whole of it.
 
 use std::time::Duration;
 

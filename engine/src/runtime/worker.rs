@@ -2,8 +2,8 @@
 //! becomes of links is `connections`, of streams `streams`, of datagrams `datagrams`, of messages
 //! `messages`; what the shard tells is `events`, what the application wants `commands`.
 //!
-//! A round drains every ready socket and the mailbox, passes each stage once, and flushes every
-//! output once; if links bring much, after each 64 KiB of it, while that is in the processor's cache.
+//! A round takes a batch from every ready socket and the mailbox, passes on what the stages put out
+//! until nothing is left, and flushes every output once; if links bring much, after each 64 KiB of it, while that is in the processor's cache.
 //! Under light load a round is one packet; nothing waits for a timer to be batched.
 //!
 //! ```text

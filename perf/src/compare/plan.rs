@@ -37,9 +37,8 @@ impl Work {
                 "One hop, 5,000 messages a second",
                 "An open loop: each message has a moment at which it is due, and its time counts \
                  from there. At this rate waking a sleeping processor is most of what any relay \
-                 costs, so the difference to the bare forwarder is what tells. Ours has a whole \
-                 node at both ends, each with threads to wake; the other clients write to their \
-                 sockets themselves.",
+                 costs, so the difference to the bare forwarder is what tells. All \
+                 clients write to their sockets themselves; ours are bare links.",
             ),
             Self::Chain => (
                 "Two and three hops",

@@ -1,9 +1,8 @@
 //! One file for each command: its arguments, which are its documentation, and its `run`.
 //!
 //! `keys`, `check` and `config` work on files, `operator` and `gate` on a file or the node that has
-//! it; `proxy`, `http`, `send`, `request`, `broadcast`, `listen`, `ping`, `trace`, `links`, `nodes`, `routes` and
-//! `status` ask a running node over its control socket and
-//! only show what it answers. `run` is a node, `demo` three, `sim` a world of them.
+//! it; `proxy`, `http`, `send`, `request`, `broadcast`, `listen`, `ping`, `trace`, `why`, `seek`, `links`,
+//! `nodes`, `routes` and `status` ask a running node over its control socket, which does the work. `run` is a node, `demo` three, `sim` a world of them.
 
 pub mod broadcast;
 pub mod check;

@@ -139,8 +139,8 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Kind::Message)]
     pub(super) kind: Kind,
     /// Senders and receivers are no nodes but bare links on one thread: for what a relay costs when
-    /// the ends cost little. Each sender has a receiver of its own, all messages one size and
-    /// priority
+    /// the ends cost little. Each sender has a receiver of its own; messages only (no lines), all
+    /// of one size and priority
     #[arg(long, conflicts_with_all = ["senders", "receivers", "count", "bridged"])]
     pub(super) bare: bool,
     /// Relays between senders and receivers, each a process of its own
